@@ -1,0 +1,26 @@
+//! The I/O seam: sockets, TLS, the dialer, tasks and time.
+//!
+//! It owns every contact with async-std, the reactor and the TLS libraries, so
+//! that a successor of any of them is a change of this room alone. It must not
+//! know HTTP or DNS messages. Every room that does I/O calls it.
+
+mod dial;
+mod drain;
+mod stream;
+mod tasks;
+mod tcp;
+mod time;
+mod tls;
+mod udp;
+
+pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
+pub use drain::{Drain, Token};
+pub use stream::Stream;
+pub use tasks::{Executing, Panicked, Tasks, block_on};
+pub use tcp::{Tcp, TcpListener};
+pub use time::{Clock, Elapsed, SystemClock, deadline, sleep};
+pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
+pub use udp::UdpSocket;
+
+/// A boxed future that any engine thread can poll.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,191 @@
+//! TCP: listeners with the options that runsd needs, and byte streams.
+
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Connections that may wait to be accepted: a burst of first requests must
+/// not be refused.
+const BACKLOG: i32 = 1024;
+
+/// A TCP connection. Clones share the socket.
+#[derive(Clone, Debug)]
+pub struct Tcp(async_std::net::TcpStream);
+
+/// A TCP listener.
+#[derive(Debug)]
+pub struct TcpListener(async_std::net::TcpListener);
+
+impl TcpListener {
+    /// Binds and listens. Port 0 lets the kernel choose. An IPv6 address takes
+    /// no IPv4 traffic. Does not block.
+    ///
+    /// # Errors
+    /// What the operating system says, `AddrInUse` and `PermissionDenied` above all.
+    pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A restarted engine takes its ports back although old connections linger.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener(std::net::TcpListener::from(socket).into()))
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// What the operating system says; see [`super::Tasks::accept_loop`].
+    pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        let _ = stream.set_nodelay(true);
+        Ok((Tcp(stream), peer))
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        // A forked child may hold a copy of the descriptor: shutting the
+        // socket down frees the port at once all the same.
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
+    }
+}
+
+impl Tcp {
+    /// Connects to an address, without a time limit of its own.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
+        let stream = async_std::net::TcpStream::connect(address).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(Tcp(stream))
+    }
+
+    /// The address of the other side.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Ends one direction or both.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.0.shutdown(how)
+    }
+
+    /// Makes closing reset the connection instead of ending it in order, so
+    /// that the peer cannot mistake a broken exchange for a finished one.
+    pub fn reset_on_close(&self) {
+        let _ = SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read_vectored(context, buffers)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    /// Ends the sending direction; the other stays open (half-close).
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn bytes_go_both_ways_and_each_direction_closes_by_itself() {
+        async_io::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = Tcp::connect(address).await.unwrap();
+            let (mut server, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            client.write_all(b"ping").await.unwrap();
+            client.close().await.unwrap();
+            let mut heard = Vec::new();
+            server.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"ping");
+            server.write_all(b"pong").await.unwrap();
+            drop(server);
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"pong");
+        });
+    }
+
+    #[test]
+    fn a_port_is_free_at_once_when_its_listener_goes() {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(TcpListener::bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        TcpListener::bind(address).unwrap();
+    }
+}

@@ -1,0 +1,74 @@
+//! Time: the clock as a value, sleeping, and bounds on waiting.
+
+use super::BoxFuture;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The time, as a seam: tests put a clock of their own here.
+pub trait Clock: Send + Sync + 'static {
+    /// Elapsed time; stands still while the machine is suspended.
+    fn now(&self) -> Instant;
+    /// The wall clock, which goes on while a throttled instance does not run.
+    fn wall(&self) -> SystemTime;
+    /// Waits for `time` on this clock.
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// The operating system's clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(sleep(time))
+    }
+}
+
+/// A bound on waiting ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("timed out")
+    }
+}
+
+/// Waits for `time` on the reactor's timers.
+pub async fn sleep(time: Duration) {
+    async_io::Timer::after(time).await;
+}
+
+/// Runs `future` for at most `time`; on [`Elapsed`] it has been dropped.
+pub async fn deadline<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
+    futures_lite::future::or(async { Ok(future.await) }, async {
+        sleep(time).await;
+        Err(Elapsed)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_ends_what_never_ends() {
+        let end =
+            async_io::block_on(deadline(Duration::from_millis(1), std::future::pending::<()>()));
+        assert_eq!(end, Err(Elapsed));
+    }
+
+    #[test]
+    fn what_is_ready_beats_a_deadline_of_nothing() {
+        assert_eq!(async_io::block_on(deadline(Duration::ZERO, async { 7 })), Ok(7));
+    }
+}
