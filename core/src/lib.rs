@@ -1,6 +1,9 @@
 //! runsd: service discovery and authentication for Cloud Run.
 
 pub mod auth;
+pub mod cloudrun;
+pub mod control;
 pub mod names;
 pub mod net;
+pub mod settings;
 pub mod telemetry;

@@ -4,10 +4,18 @@
 //! tokens come from (a [`TokenSource`] does) nor how they travel. The proxy
 //! asks it once per request, usually for a map read.
 
+mod cache;
+mod jitter;
+mod jwt;
+
 use crate::net::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+pub use cache::TokenCache;
+pub use jitter::jittered;
+pub use jwt::{claims, is_spent};
 
 /// A token that proves the caller to one audience. Its text appears in no log,
 /// error or `Debug` output.

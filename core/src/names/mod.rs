@@ -4,9 +4,16 @@
 //! does no I/O and does not know any platform's addresses. The proxy and the
 //! engine call it; a platform implements [`Directory`].
 
+mod grammar;
+mod route;
+
 use crate::net::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) use grammar::normal;
+pub use grammar::{Grammar, Kind, Name, is_project_number, is_region};
+pub use route::Route;
 
 /// Where a host that an app typed leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,296 @@
+//! The token cache: one entry per audience, one fetch at a time for each.
+//!
+//! A fetch is a task of its own, so that a waiter who leaves does not end it.
+//! Validity is judged by the wall clock: a throttled instance's timers drift.
+
+use super::{IdToken, TokenError, TokenSource, Tokens, jittered};
+use crate::net::{BoxFuture, Clock, Tasks};
+use futures_lite::FutureExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// Audiences kept; beyond it the one unused for longest goes.
+const ENTRIES: usize = 256;
+/// A token that ends sooner might not survive its journey.
+const LEAST_LEFT: Duration = Duration::from_secs(10);
+/// The metadata server hands out the same token until about four minutes
+/// before its end: asking earlier only loops.
+const REFRESH_BEFORE: Duration = Duration::from_secs(240);
+/// How often to ask while the same token comes back.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// An audience unused for this long is not refreshed.
+const UNUSED: Duration = Duration::from_secs(600);
+/// How long a request waits.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long a refusal is believed.
+const REFUSED: Duration = Duration::from_secs(10);
+/// The pauses after passing failures.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// How often a service's word that a token is invalid makes us fetch another.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
+
+/// The cache; cheap to clone.
+#[derive(Clone)]
+pub struct TokenCache(Arc<Inner>);
+
+struct Inner {
+    source: Arc<dyn TokenSource>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    entries: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+}
+
+struct Entry {
+    audience: Arc<str>,
+    state: Mutex<State>,
+}
+
+struct State {
+    token: Option<Arc<IdToken>>,
+    /// Closed when the fetch under way ends.
+    fetch: Option<async_channel::Receiver<()>>,
+    refusal: Option<(TokenError, Instant)>,
+    trouble: Option<TokenError>,
+    used: Instant,
+    fetched: Option<Instant>,
+    renewed: Option<Instant>,
+    refreshing: bool,
+}
+
+impl Entry {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one assignment; a panic leaves nothing half-done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TokenCache {
+    /// An empty cache over `source`.
+    pub fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, tasks: Tasks) -> TokenCache {
+        TokenCache(Arc::new(Inner { source, clock, tasks, entries: RwLock::default() }))
+    }
+
+    fn known(&self, audience: &str) -> Option<Arc<Entry>> {
+        self.0.entries.read().unwrap_or_else(PoisonError::into_inner).get(audience).cloned()
+    }
+
+    fn entry(&self, audience: &str) -> Arc<Entry> {
+        if let Some(entry) = self.known(audience) {
+            return entry;
+        }
+        let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= ENTRIES && !entries.contains_key(audience) {
+            let oldest = entries.values().min_by_key(|entry| entry.state().used);
+            if let Some(audience) = oldest.map(|entry| entry.audience.clone()) {
+                entries.remove(&audience);
+            }
+        }
+        let audience: Arc<str> = audience.into();
+        let state = State {
+            token: None,
+            fetch: None,
+            refusal: None,
+            trouble: None,
+            used: self.0.clock.now(),
+            fetched: None,
+            renewed: None,
+            refreshing: false,
+        };
+        entries
+            .entry(audience.clone())
+            .or_insert_with(|| Arc::new(Entry { audience, state: Mutex::new(state) }))
+            .clone()
+    }
+
+    fn left(&self, token: &IdToken) -> Duration {
+        token.expires().duration_since(self.0.clock.wall()).unwrap_or_default()
+    }
+
+    /// The entry's token, if it is good; a use, which may start a refresh that
+    /// a drifting timer has missed.
+    fn good(&self, entry: &Arc<Entry>, state: &mut State) -> Option<Arc<IdToken>> {
+        let now = self.0.clock.now();
+        state.used = now;
+        let token = state.token.clone()?;
+        let left = self.left(&token);
+        let recently = |fetched: Instant| now.saturating_duration_since(fetched) < ASK_AGAIN;
+        if left < REFRESH_BEFORE && !state.fetched.is_some_and(recently) {
+            self.fetch(entry, state);
+        }
+        (left >= LEAST_LEFT).then_some(token)
+    }
+
+    /// Starts a fetch unless one is under way, and yields what ends with it.
+    fn fetch(&self, entry: &Arc<Entry>, state: &mut State) -> async_channel::Receiver<()> {
+        if let Some(under_way) = state.fetch.as_ref().filter(|fetch| !fetch.is_closed()) {
+            return under_way.clone();
+        }
+        let (done, ended) = async_channel::bounded(1);
+        state.fetch = Some(ended.clone());
+        let (cache, entry) = (self.clone(), entry.clone());
+        self.0.tasks.spawn("token fetch", async move {
+            cache.run_fetch(&entry).await;
+            done.close();
+        });
+        ended
+    }
+
+    async fn run_fetch(&self, entry: &Arc<Entry>) {
+        let counters = self.0.tasks.counters();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            counters.token_fetches.add();
+            let fetched = self.0.source.fetch(&entry.audience).await;
+            if self.note(entry, fetched) {
+                return;
+            }
+            self.0.clock.sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Puts the outcome of a fetch in its place. Whether that was the last try:
+    /// there is a token, asking again cannot help, or nobody waits any more.
+    fn note(&self, entry: &Arc<Entry>, fetched: Result<IdToken, TokenError>) -> bool {
+        let now = self.0.clock.now();
+        let mut state = entry.state();
+        state.fetched = Some(now);
+        let error = match fetched {
+            Ok(token) => {
+                state.token = Some(Arc::new(token));
+                (state.refusal, state.trouble) = (None, None);
+                if !std::mem::replace(&mut state.refreshing, true) {
+                    self.keep_fresh(entry.clone());
+                }
+                return true;
+            }
+            Err(error) => error,
+        };
+        self.0.tasks.counters().token_failures.add();
+        if error.permanent {
+            self.0.tasks.log().error("auth", format_args!("{error}"));
+            state.refusal = Some((error, now));
+            return true;
+        }
+        self.0.tasks.log().debug("auth", format_args!("{error}"));
+        state.trouble = Some(error);
+        now.saturating_duration_since(state.used) >= WAIT
+    }
+
+    /// Keeps an audience's token fresh for as long as it is in use.
+    fn keep_fresh(&self, entry: Arc<Entry>) {
+        let cache = self.clone();
+        self.0.tasks.spawn("token refresh", async move {
+            loop {
+                let left = entry.state().token.as_ref().map(|token| cache.left(token));
+                let until = left.unwrap_or_default().saturating_sub(REFRESH_BEFORE);
+                let pause = if until.is_zero() { ASK_AGAIN } else { until + jittered(ASK_AGAIN) };
+                cache.0.clock.sleep(pause).await;
+                let ended = {
+                    let mut state = entry.state();
+                    let unused = cache.0.clock.now().saturating_duration_since(state.used);
+                    if unused > UNUSED {
+                        state.refreshing = false;
+                        return;
+                    }
+                    cache.fetch(&entry, &mut state)
+                };
+                let _ = ended.recv().await;
+            }
+        });
+    }
+
+    async fn wait(&self, audience: &str) -> Result<Arc<IdToken>, TokenError> {
+        let entry = self.entry(audience);
+        let late = self.0.clock.sleep(WAIT);
+        let get = async {
+            loop {
+                let ended = {
+                    let mut state = entry.state();
+                    if let Some(token) = self.good(&entry, &mut state) {
+                        return Ok(token);
+                    }
+                    let now = self.0.clock.now();
+                    match &state.refusal {
+                        Some((error, since)) if now.saturating_duration_since(*since) < REFUSED => {
+                            return Err(error.clone());
+                        }
+                        _ => self.fetch(&entry, &mut state),
+                    }
+                };
+                let _ = ended.recv().await;
+            }
+        };
+        let in_time = async { Some(get.await) }.or(async {
+            late.await;
+            None
+        });
+        match in_time.await {
+            Some(result) => result,
+            None => Err(entry.state().trouble.clone().unwrap_or_else(|| TokenError {
+                audience: audience.to_owned(),
+                cause: format!("its source did not answer within {} s", WAIT.as_secs()),
+                permanent: false,
+            })),
+        }
+    }
+}
+
+impl Tokens for TokenCache {
+    fn ready(&self, audience: &str) -> Option<Arc<IdToken>> {
+        let entry = self.known(audience)?;
+        let mut state = entry.state();
+        self.good(&entry, &mut state)
+    }
+
+    fn token<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<Arc<IdToken>, TokenError>> {
+        Box::pin(self.wait(audience))
+    }
+
+    fn renewed<'a>(
+        &'a self,
+        audience: &'a str,
+        stale: &'a IdToken,
+    ) -> BoxFuture<'a, Option<Arc<IdToken>>> {
+        Box::pin(async move {
+            let other = |token: &Arc<IdToken>| token.bearer() != stale.bearer();
+            let entry = self.entry(audience);
+            let ended = {
+                let mut state = entry.state();
+                if let Some(token) = state.token.clone().filter(other) {
+                    return Some(token);
+                }
+                let now = self.0.clock.now();
+                let recently = |at: Instant| now.saturating_duration_since(at) < RENEW_EVERY;
+                if state.renewed.is_some_and(recently) {
+                    return None;
+                }
+                state.renewed = Some(now);
+                self.fetch(&entry, &mut state)
+            };
+            let in_time = async { ended.recv().await.is_err() }.or(async {
+                self.0.clock.sleep(WAIT).await;
+                false
+            });
+            if !in_time.await {
+                return None;
+            }
+            entry.state().token.clone().filter(other)
+        })
+    }
+
+    fn warm(&self, audience: &str) {
+        let entry = self.entry(audience);
+        let mut state = entry.state();
+        let refused = state.refusal.is_some();
+        if self.good(&entry, &mut state).is_none() && !refused {
+            self.fetch(&entry, &mut state);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

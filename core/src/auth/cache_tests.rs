@@ -1,0 +1,283 @@
+//! The token cache over a clock that the test moves.
+
+use super::*;
+use crate::net::Executing;
+use crate::telemetry::Log;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A clock that stands still until it is moved.
+struct TestClock {
+    zero: Instant,
+    passed: Mutex<Duration>,
+    sleepers: Mutex<Vec<(Duration, async_channel::Sender<()>)>>,
+}
+
+impl TestClock {
+    fn new() -> Arc<TestClock> {
+        let (passed, sleepers) = (Mutex::default(), Mutex::default());
+        Arc::new(TestClock { zero: Instant::now(), passed, sleepers })
+    }
+
+    fn advance(&self, time: Duration) {
+        let now = {
+            let mut passed = self.passed.lock().unwrap();
+            *passed += time;
+            *passed
+        };
+        self.sleepers.lock().unwrap().retain(|(until, wake)| {
+            if *until <= now {
+                wake.close();
+            }
+            *until > now
+        });
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Instant {
+        self.zero + *self.passed.lock().unwrap()
+    }
+
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_000_000) + *self.passed.lock().unwrap()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        let (wake, woken) = async_channel::bounded(1);
+        let until = *self.passed.lock().unwrap() + time;
+        self.sleepers.lock().unwrap().push((until, wake));
+        Box::pin(async move {
+            let _ = woken.recv().await;
+        })
+    }
+}
+
+/// Answers from a list of plans, then with fresh tokens of an hour.
+struct Source {
+    clock: Arc<TestClock>,
+    calls: AtomicUsize,
+    plans: Mutex<Vec<Plan>>,
+    gate: Option<async_channel::Receiver<()>>,
+}
+
+enum Plan {
+    Passing,
+    Refused,
+    Same(Duration),
+}
+
+impl TokenSource for Source {
+    fn fetch<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<IdToken, TokenError>> {
+        Box::pin(async move {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            if let Some(gate) = &self.gate {
+                let _ = gate.recv().await;
+            }
+            let plan = self.plans.lock().unwrap().pop();
+            let fail = |cause: &str, permanent| {
+                let audience = audience.to_owned();
+                Err(TokenError { audience, cause: cause.to_owned(), permanent })
+            };
+            match plan {
+                Some(Plan::Passing) => fail("503", false),
+                Some(Plan::Refused) => fail("404", true),
+                Some(Plan::Same(left)) => Ok(IdToken::new("same", self.clock.wall() + left, None)),
+                None => {
+                    let end = self.clock.wall() + Duration::from_secs(3600);
+                    Ok(IdToken::new(&format!("t{call}"), end, None))
+                }
+            }
+        })
+    }
+}
+
+struct World {
+    clock: Arc<TestClock>,
+    source: Arc<Source>,
+    cache: TokenCache,
+    executing: Executing,
+}
+
+fn world(plans: Vec<Plan>, gate: Option<async_channel::Receiver<()>>) -> World {
+    let clock = TestClock::new();
+    let mut plans = plans;
+    plans.reverse();
+    let plans = Mutex::new(plans);
+    let source = Source { clock: clock.clone(), calls: AtomicUsize::new(0), plans, gate };
+    let source = Arc::new(source);
+    let (failed, _) = async_channel::bounded(1);
+    let executing = Executing::new(Log::discard(), Arc::default(), failed);
+    let cache = TokenCache::new(source.clone(), clock.clone(), executing.tasks());
+    World { clock, source, cache, executing }
+}
+
+impl World {
+    fn calls(&self) -> usize {
+        self.source.calls.load(Ordering::SeqCst)
+    }
+
+    /// Lets every task run until none can go on.
+    fn settle(&self) {
+        self.executing.run(async {
+            for _ in 0..200 {
+                futures_lite::future::yield_now().await;
+            }
+        });
+    }
+
+    fn token(&self) -> Result<Arc<IdToken>, TokenError> {
+        self.executing.run(self.cache.token("a"))
+    }
+
+    /// Waits for a token while the clock goes on in steps.
+    fn token_in_time(&self) -> Result<Arc<IdToken>, TokenError> {
+        let ticking = async {
+            loop {
+                for _ in 0..20 {
+                    futures_lite::future::yield_now().await;
+                }
+                self.clock.advance(Duration::from_millis(50));
+            }
+        };
+        self.executing.run(self.cache.token("a").or(ticking))
+    }
+}
+
+#[test]
+fn one_fetch_serves_every_waiter_and_every_later_request() {
+    let (open, gate) = async_channel::bounded(1);
+    let world = world(vec![], Some(gate));
+    let tasks = world.executing.tasks();
+    let (done, finished) = async_channel::unbounded();
+    for _ in 0..1000 {
+        let (cache, done) = (world.cache.clone(), done.clone());
+        tasks.spawn("waiter", async move {
+            let _ = done.send(cache.token("a").await.is_ok()).await;
+        });
+    }
+    world.settle();
+    open.close();
+    for _ in 0..1000 {
+        assert!(world.executing.run(finished.recv()).unwrap());
+    }
+    assert!(world.cache.ready("a").is_some());
+    assert_eq!(world.calls(), 1);
+}
+
+#[test]
+fn a_waiter_that_leaves_does_not_end_the_fetch() {
+    let (open, gate) = async_channel::bounded(1);
+    let world = world(vec![], Some(gate));
+    let left = world.executing.run(async { Err(world.cache.token("a").await) }.or(async {
+        for _ in 0..50 {
+            futures_lite::future::yield_now().await;
+        }
+        Ok(())
+    }));
+    assert!(left.is_ok(), "nothing can have come yet");
+    open.close();
+    world.settle();
+    assert!(world.cache.ready("a").is_some());
+}
+
+#[test]
+fn passing_failures_are_survived_within_the_wait() {
+    let world = world(vec![Plan::Passing, Plan::Passing, Plan::Passing], None);
+    assert_eq!(world.token_in_time().unwrap().bearer(), b"Bearer t3");
+    assert_eq!(world.calls(), 4);
+}
+
+#[test]
+fn a_wait_ends_after_five_seconds_with_the_last_cause() {
+    let world = world((0..2000).map(|_| Plan::Passing).collect(), None);
+    let error = world.token_in_time().unwrap_err();
+    assert_eq!((error.cause.as_str(), error.permanent), ("503", false));
+}
+
+#[test]
+fn a_refusal_is_believed_for_ten_seconds_and_never_for_good() {
+    let world = world(vec![Plan::Refused], None);
+    assert!(world.token().unwrap_err().permanent);
+    assert!(world.token().is_err());
+    assert_eq!(world.calls(), 1);
+    world.clock.advance(REFUSED);
+    assert!(world.token().is_ok());
+}
+
+#[test]
+fn a_token_is_refreshed_before_its_end_while_it_is_used() {
+    let world = world(vec![], None);
+    assert!(world.token().is_ok());
+    world.settle();
+    world.clock.advance(Duration::from_secs(3300));
+    assert!(world.cache.ready("a").is_some());
+    world.clock.advance(Duration::from_secs(75));
+    world.settle();
+    assert_eq!(world.calls(), 2, "the timer fetched without a request");
+    assert_eq!(world.cache.ready("a").unwrap().bearer(), b"Bearer t1");
+}
+
+#[test]
+fn an_unused_audience_is_not_refreshed() {
+    let world = world(vec![], None);
+    assert!(world.token().is_ok());
+    world.settle();
+    world.clock.advance(Duration::from_secs(3600));
+    world.settle();
+    assert_eq!(world.calls(), 1);
+}
+
+#[test]
+fn the_same_token_again_is_asked_for_every_ten_seconds() {
+    let left = Duration::from_secs(230);
+    let world = world(vec![Plan::Same(left), Plan::Same(left), Plan::Same(left)], None);
+    assert!(world.token().is_ok());
+    for _ in 0..50 {
+        assert!(world.cache.ready("a").is_some());
+        world.settle();
+    }
+    assert_eq!(world.calls(), 1);
+    world.clock.advance(ASK_AGAIN);
+    world.settle();
+    assert_eq!(world.calls(), 2);
+}
+
+#[test]
+fn a_valid_token_is_served_during_an_outage_but_none_about_to_end() {
+    let mut plans = vec![Plan::Same(Duration::from_secs(200))];
+    plans.extend((0..5000).map(|_| Plan::Passing));
+    let world = world(plans, None);
+    assert!(world.token().is_ok());
+    world.clock.advance(Duration::from_secs(189));
+    assert!(world.cache.ready("a").is_some());
+    world.clock.advance(Duration::from_secs(2));
+    assert!(world.cache.ready("a").is_none(), "9 s are left");
+    assert!(world.token_in_time().is_err());
+}
+
+#[test]
+fn a_service_that_calls_a_token_invalid_is_believed_once_a_minute() {
+    let world = world(vec![], None);
+    let stale = world.token().unwrap();
+    let renew = || world.executing.run(world.cache.renewed("a", &stale));
+    assert_eq!(renew().unwrap().bearer(), b"Bearer t1");
+    assert_eq!(renew().unwrap().bearer(), b"Bearer t1");
+    let newer = renew().unwrap();
+    let again = world.executing.run(world.cache.renewed("a", &newer));
+    assert!(again.is_none(), "within 60 s");
+    assert_eq!(world.calls(), 2);
+}
+
+#[test]
+fn the_cache_is_bounded() {
+    let world = world(vec![], None);
+    for index in 0..ENTRIES + 10 {
+        world.clock.advance(Duration::from_millis(1));
+        world.cache.warm(&format!("a{index}"));
+    }
+    world.settle();
+    assert_eq!(world.cache.0.entries.read().unwrap().len(), ENTRIES);
+    assert!(world.cache.known("a0").is_none());
+    assert!(world.cache.known(&format!("a{}", ENTRIES + 9)).is_some());
+}

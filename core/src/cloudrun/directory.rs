@@ -1,0 +1,229 @@
+//! The directory: from what an app typed to a service's URL on Cloud Run.
+
+use super::place::Place;
+use super::urls::Service;
+use crate::names::{Directory, Grammar, Kind, Name, Refusal, Route, Target, is_project_number};
+use crate::net::BoxFuture;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Hosts kept with their answer; an app that calls more pays for the look-up.
+const KEPT: usize = 1024;
+
+/// What the user permits and prefers.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Names that lead where the user says.
+    pub routes: Vec<Route>,
+    /// The only names that may be called; empty: all.
+    pub allow: Vec<String>,
+    /// Whether every project may be called.
+    pub any_project: bool,
+    /// Other projects that may be called.
+    pub projects: Vec<String>,
+    /// The hash of the older URLs.
+    pub hash: Option<String>,
+    /// Whether names without a route are services: true on Cloud Run.
+    pub by_grammar: bool,
+}
+
+/// The directory of Cloud Run.
+pub struct CloudRunDirectory {
+    grammar: Grammar,
+    rules: Rules,
+    place: Arc<Place>,
+    kept: RwLock<HashMap<String, Arc<Target>>>,
+}
+
+impl CloudRunDirectory {
+    /// A directory over a grammar, the user's rules and our place.
+    pub fn new(grammar: Grammar, rules: Rules, place: Arc<Place>) -> CloudRunDirectory {
+        CloudRunDirectory { grammar, rules, place, kept: RwLock::default() }
+    }
+
+    /// What `name` is in DNS: lower case, without the final dot.
+    pub fn kind(&self, name: &str) -> Kind {
+        if self.route(name).is_some() {
+            return Kind::Service;
+        }
+        match self.grammar.kind(name) {
+            Kind::Service if !self.rules.by_grammar => Kind::NotOurs,
+            kind => kind,
+        }
+    }
+
+    fn route(&self, host: &str) -> Option<&Route> {
+        self.rules.routes.iter().find(|route| route.name() == host)
+    }
+
+    fn find(&self, host: &str) -> Result<Arc<Target>, Refusal> {
+        let shown = crate::names::normal(host);
+        if let Some(route) = self.route(&shown) {
+            self.permit(&shown, None)?;
+            return Ok(route.target().clone());
+        }
+        if self.grammar.is_reserved(&shown) {
+            return Err(Refusal::Reserved { host: shown });
+        }
+        if !self.rules.by_grammar {
+            let rule = "outside Cloud Run only names with a --route lead anywhere".to_owned();
+            return Err(Refusal::Name { host: shown, rule });
+        }
+        let refuse = |rule: String| Refusal::Name { host: shown.clone(), rule };
+        let name = self.grammar.parse(&shown).map_err(refuse)?;
+        let (region, project) = self
+            .place
+            .both()
+            .map_err(|missing| Refusal::Unsettled { host: shown.clone(), missing })?;
+        self.permit(&shown, Some((&name, &region, &project)))?;
+        self.permit_project(&shown, name.project.as_deref(), &project)?;
+        let ours = name.project.as_deref().is_none_or(|named| named == project);
+        let service = Service {
+            tag: name.tag.as_deref(),
+            name: &name.service,
+            region: name.region.as_deref().unwrap_or(&region),
+            project: name.project.as_deref().unwrap_or(&project),
+            // A hash belongs to one project.
+            hash: self.rules.hash.as_deref().filter(|_| ours),
+        };
+        service.target(&shown).map(Arc::new).map_err(refuse)
+    }
+
+    fn permit_project(&self, host: &str, named: Option<&str>, own: &str) -> Result<(), Refusal> {
+        let Some(project) = named.filter(|project| *project != own) else { return Ok(()) };
+        if !is_project_number(project) {
+            return Err(Refusal::Name {
+                host: host.to_owned(),
+                rule: format!(
+                    "{project:?} is a project's id, and URLs are made of its number; find it with: \
+                     gcloud projects describe {project} --format='value(projectNumber)'"
+                ),
+            });
+        }
+        if self.rules.any_project || self.rules.projects.iter().any(|known| known == project) {
+            return Ok(());
+        }
+        Err(Refusal::Project { host: host.to_owned(), project: project.to_owned() })
+    }
+
+    /// The list of names that may be called. An entry without a tag stands for
+    /// every tag of its service.
+    fn permit(&self, host: &str, named: Option<(&Name, &str, &str)>) -> Result<(), Refusal> {
+        let allow = &self.rules.allow;
+        let allowed = allow.is_empty()
+            || allow.iter().any(|entry| entry == host)
+            || named.is_some_and(|(name, region, project)| {
+                let of = |part: &Option<String>, own: &str| {
+                    part.clone().unwrap_or_else(|| own.to_owned())
+                };
+                allow.iter().filter_map(|entry| self.grammar.parse(entry).ok()).any(|entry| {
+                    entry.service == name.service
+                        && of(&entry.region, region) == of(&name.region, region)
+                        && of(&entry.project, project) == of(&name.project, project)
+                        && (entry.tag.is_none() || entry.tag == name.tag)
+                })
+            });
+        if allowed { Ok(()) } else { Err(Refusal::NotAllowed { host: host.to_owned() }) }
+    }
+}
+
+impl Directory for CloudRunDirectory {
+    fn target(&self, host: &str) -> Result<Arc<Target>, Refusal> {
+        if let Some(target) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(host) {
+            return Ok(target.clone());
+        }
+        let target = self.find(host)?;
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.insert(host.to_owned(), target.clone());
+        }
+        Ok(target)
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.place.settled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RESERVED;
+    use super::*;
+
+    fn directory(rules: Rules) -> CloudRunDirectory {
+        let place = Place::new(Some("us-central1".into()), Some("123".into()));
+        CloudRunDirectory::new(Grammar::new("run.internal", RESERVED), rules, place)
+    }
+
+    fn on_platform() -> Rules {
+        Rules { by_grammar: true, ..Rules::default() }
+    }
+
+    fn host(directory: &CloudRunDirectory, typed: &str) -> String {
+        directory.target(typed).map_or_else(|error| format!("{error:?}"), |t| t.host.clone())
+    }
+
+    #[test]
+    fn names_lead_to_the_urls_of_our_place() {
+        let directory = directory(on_platform());
+        for (typed, expected) in [
+            ("hello", "hello-123.us-central1.run.app"),
+            ("Hello:80", "hello-123.us-central1.run.app"),
+            ("hello.us-east1", "hello-123.us-east1.run.app"),
+            ("hello.us-east1.run.internal", "hello-123.us-east1.run.app"),
+            ("green---hello", "green---hello-123.us-central1.run.app"),
+            ("hello.us-east1.123", "hello-123.us-east1.run.app"),
+        ] {
+            assert_eq!(host(&directory, typed), expected, "{typed}");
+        }
+        assert!(Arc::ptr_eq(
+            &directory.target("hello").unwrap(),
+            &directory.target("hello").unwrap()
+        ));
+    }
+
+    #[test]
+    fn another_project_must_be_allowed() {
+        let typed = "hello.us-east1.456.run.internal";
+        let refused = directory(on_platform()).target(typed).unwrap_err();
+        assert!(refused.to_string().contains("--allow-project 456"), "{refused}");
+        let listed = Rules { projects: vec!["456".into()], ..on_platform() };
+        assert_eq!(host(&directory(listed), typed), "hello-456.us-east1.run.app");
+        let any = Rules { any_project: true, hash: Some("abc".into()), ..on_platform() };
+        assert_eq!(host(&directory(any), typed), "hello-456.us-east1.run.app");
+        let id = directory(on_platform()).target("hello.us-east1.my-project").unwrap_err();
+        assert!(id.to_string().contains("gcloud projects describe my-project"), "{id}");
+    }
+
+    #[test]
+    fn a_list_of_allowed_names_is_exhaustive() {
+        let rules = Rules { allow: vec!["hello".into(), "api.us-east1".into()], ..on_platform() };
+        let directory = directory(rules);
+        for yes in ["hello", "green---hello", "hello.us-central1.run.internal", "api.us-east1"] {
+            assert!(directory.target(yes).is_ok(), "{yes}");
+        }
+        for no in ["api", "hello.us-east1", "other"] {
+            let error = directory.target(no).unwrap_err();
+            assert!(matches!(error, Refusal::NotAllowed { .. }), "{no}: {error}");
+        }
+    }
+
+    #[test]
+    fn routes_win_and_are_all_there_is_elsewhere() {
+        let route = "hello=http://localhost:9000".parse().unwrap();
+        let directory = directory(Rules { routes: vec![route], ..Rules::default() });
+        assert_eq!(host(&directory, "hello"), "localhost");
+        assert!(directory.target("other").unwrap_err().to_string().contains("--route"));
+        assert_eq!(directory.kind("hello"), Kind::Service);
+        assert_eq!(directory.kind("other.us-east1"), Kind::NotOurs);
+    }
+
+    #[test]
+    fn an_unknown_place_is_told_and_settles() {
+        let place = Place::new(None, None);
+        let grammar = Grammar::new("run.internal", RESERVED);
+        let directory = CloudRunDirectory::new(grammar, on_platform(), place);
+        assert!(matches!(directory.target("hello"), Err(Refusal::Unsettled { .. })));
+        assert!(matches!(directory.target("metadata"), Err(Refusal::Reserved { .. })));
+    }
+}

@@ -1,0 +1,16 @@
+//! Settings: one table from which flags, environment variables, the JSON file
+//! and the keys of every language are made.
+//!
+//! It owns names, defaults, parsing and validation; it reads no environment
+//! and no files, but takes what was read as [`Layer`]s. The engine gets one
+//! immutable [`Config`]; as typed and as resolved are two types, so that
+//! nothing downstream can meet a value that has not been checked.
+
+mod config;
+mod layers;
+mod table;
+mod values;
+
+pub use config::{Config, LogFormat, ModeChoice, Projects, ResolvConfMode, UpstreamHttp};
+pub use layers::{Layer, Origin, Problem, Problems, resolve};
+pub use table::{Form, SETTINGS, Scope, Setting, find, suggest};
