@@ -4,6 +4,7 @@
 //! that a successor of any of them is a change of this room alone. It must not
 //! know HTTP or DNS messages. Every room that does I/O calls it.
 
+mod buffer;
 mod dial;
 mod drain;
 mod stream;
@@ -13,6 +14,7 @@ mod time;
 mod tls;
 mod udp;
 
+pub use buffer::Buffer;
 pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
 pub use drain::{Drain, Token};
 pub use stream::Stream;

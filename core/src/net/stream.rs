@@ -23,6 +23,11 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
     /// The TCP connection below.
     pub fn tcp(&self) -> &Tcp {
         match self {
