@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod cloudrun;
 pub mod control;
+pub mod dns;
 pub mod http1;
 pub mod names;
 pub mod net;
