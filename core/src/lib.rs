@@ -1,10 +1,16 @@
 //! runsd: service discovery and authentication for Cloud Run.
 
 pub mod auth;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod cloudrun;
 pub mod control;
 pub mod http1;
 pub mod names;
 pub mod net;
 pub mod settings;
+pub(crate) mod sys;
 pub mod telemetry;
+
+/// The version of this package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
