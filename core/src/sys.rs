@@ -1,0 +1,593 @@
+//! The system calls that the standard library does not offer, each behind a
+//! safe and typed function; the only file of this package with `unsafe`.
+//!
+//! It owns the translation to and from the kernel's types, and what the process
+//! inherited before `main`; it must not know any other room, and decides
+//! nothing. The engine calls it to spawn threads, `cli::process` for the rest.
+
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Runs `f` with every asynchronous signal blocked in this thread, so that the
+/// threads which `f` spawns never take a signal that is meant for the program.
+pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(libc::sigset_t);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: the set was filled in by pthread_sigmask below.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+        }
+    }
+    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the first set, and pthread_sigmask, which
+    // cannot fail with these arguments, the second. libc's own signals stay
+    // open, which a set*id call of the embedding program depends on.
+    let _restore = unsafe {
+        libc::sigfillset(blocked.as_mut_ptr());
+        for signal in SYNCHRONOUS {
+            libc::sigdelset(blocked.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), before.as_mut_ptr());
+        Restore(before.assume_init())
+    };
+    f()
+}
+
+/// Signals that an instruction of the thread itself causes; blocking these
+/// would turn a fault into a silent death.
+const SYNCHRONOUS: [libc::c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+
+#[cfg(feature = "cli")]
+pub(crate) use process::*;
+
+/// What only a program of its own may do: its process, its children, its terminal.
+#[cfg(feature = "cli")]
+mod process {
+    use super::{SYNCHRONOUS, inherited};
+    use libc::{c_char, c_int, c_long, pid_t};
+    use std::ffi::{CStr, CString};
+    use std::io::{self, Read};
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+    use std::ptr;
+    use std::time::Duration;
+
+    /// A process id, or the id of the group that this process leads.
+    pub(crate) type Pid = pid_t;
+
+    /// The kernel's own form of a set: bit `n - 1` is signal `n`. libc's form
+    /// leaves out two or three signals that an app may well be sent.
+    pub(super) type SignalSet = u64;
+
+    pub(super) const fn bit(signal: c_int) -> SignalSet {
+        1 << (signal - 1)
+    }
+
+    const fn asynchronous() -> SignalSet {
+        let mut set = !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
+        let mut index = 0;
+        while index < SYNCHRONOUS.len() {
+            set &= !bit(SYNCHRONOUS[index]);
+            index += 1;
+        }
+        set
+    }
+
+    fn checked(result: c_long) -> io::Result<c_long> {
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    }
+
+    fn last_errno() -> c_int {
+        io::Error::last_os_error().raw_os_error().unwrap_or_default()
+    }
+
+    /// Blocks every asynchronous signal in this thread and in the threads it
+    /// spawns from now on; [`next_signal`] takes them. A parent that ignored
+    /// SIGCHLD is overruled, since it would lose the exit codes of children.
+    pub(crate) fn take_over_signals() {
+        inherited::set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+        set_mask(libc::SIG_BLOCK, asynchronous());
+    }
+
+    pub(super) fn set_mask(how: c_int, set: SignalSet) -> SignalSet {
+        let mut before: SignalSet = 0;
+        // SAFETY: both pointers are to sets of the size that is given.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                how,
+                &raw const set,
+                &raw mut before,
+                size_of::<SignalSet>(),
+            )
+        };
+        before
+    }
+
+    /// A signal that was sent to this process.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Signal {
+        /// Its number.
+        pub(crate) number: c_int,
+        /// The kernel itself sent it, as a terminal's driver does.
+        pub(crate) by_kernel: bool,
+        /// This process sent it to itself, as a write to a closed pipe does.
+        pub(crate) by_ourselves: bool,
+    }
+
+    /// Waits for a signal that [`take_over_signals`] blocked. `None` after
+    /// `timeout`, or earlier when this process was stopped and continued.
+    pub(crate) fn next_signal(timeout: Option<Duration>) -> Option<Signal> {
+        let set = asynchronous();
+        let limit = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: c_long::from(timeout.subsec_nanos()),
+        });
+        let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: the set has the size that is given, the limit is null or
+        // outlives the call, and the kernel fills in the info.
+        let number = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const set,
+                info.as_mut_ptr(),
+                limit,
+                size_of::<SignalSet>(),
+            )
+        };
+        let number = c_int::try_from(number).ok().filter(|number| *number > 0)?;
+        // SAFETY: zeroed, then filled in; every bit pattern is a valid siginfo_t.
+        let info = unsafe { info.assume_init() };
+        let sent = info.si_code <= libc::SI_USER;
+        // SAFETY: a signal that was sent carries its sender's id.
+        let by_ourselves = sent && unsafe { info.si_pid() } == own_pid();
+        Some(Signal { number, by_kernel: info.si_code == libc::SI_KERNEL, by_ourselves })
+    }
+
+    /// The id of this process.
+    pub(crate) fn own_pid() -> Pid {
+        // SAFETY: no arguments, cannot fail.
+        unsafe { libc::getpid() }
+    }
+
+    /// The process group of this process.
+    pub(crate) fn own_group() -> Pid {
+        // SAFETY: no arguments, cannot fail.
+        unsafe { libc::getpgrp() }
+    }
+
+    /// Whether this process leads its session, so that no shell controls its jobs.
+    pub(crate) fn leads_session() -> bool {
+        // SAFETY: no memory is passed.
+        unsafe { libc::getsid(0) == libc::getpid() }
+    }
+
+    /// The user and the group that this process acts as.
+    pub(crate) fn effective_ids() -> (u32, u32) {
+        // SAFETY: no arguments, cannot fail.
+        unsafe { (libc::geteuid(), libc::getegid()) }
+    }
+
+    /// Sends a signal to a process, to a group as a negative id, or to one's
+    /// own group as 0.
+    pub(crate) fn send(to: Pid, signal: c_int) -> io::Result<()> {
+        // SAFETY: no memory is passed.
+        checked(c_long::from(unsafe { libc::kill(to, signal) })).map(drop)
+    }
+
+    /// Becomes the parent of every descendant whose own parent ends.
+    pub(crate) fn adopt_orphans() -> io::Result<()> {
+        // SAFETY: this option takes one number.
+        let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
+        checked(c_long::from(result)).map(drop)
+    }
+
+    /// Raises the limit of open files as far as the kernel permits without
+    /// privileges. Children get the inherited limit again.
+    pub(crate) fn raise_open_files() {
+        let (soft, hard) = inherited::open_files();
+        if soft < hard {
+            set_open_files((hard, hard));
+        }
+    }
+
+    fn set_open_files((soft, hard): (libc::rlim_t, libc::rlim_t)) -> bool {
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        // SAFETY: the limit outlives the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
+    }
+
+    /// What happened to a child.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Change {
+        /// It exited with this code.
+        Exited(c_int),
+        /// This signal ended it.
+        Killed(c_int),
+        /// This signal stopped it.
+        Stopped(c_int),
+    }
+
+    /// The next child with news, ours or adopted; `None` if there is no news.
+    /// A child that ended is reaped by this. Does not block.
+    pub(crate) fn next_change() -> Option<(Pid, Change)> {
+        loop {
+            let mut status = 0;
+            // SAFETY: the status outlives the call.
+            let pid =
+                unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+            if pid <= 0 {
+                return None;
+            }
+            let change = if libc::WIFEXITED(status) {
+                Change::Exited(libc::WEXITSTATUS(status))
+            } else if libc::WIFSIGNALED(status) {
+                Change::Killed(libc::WTERMSIG(status))
+            } else if libc::WIFSTOPPED(status) {
+                Change::Stopped(libc::WSTOPSIG(status))
+            } else {
+                continue;
+            };
+            return Some((pid, change));
+        }
+    }
+
+    /// The group in the foreground of the terminal on standard input; `None`
+    /// if that is not the terminal which controls this process.
+    pub(crate) fn foreground() -> Option<Pid> {
+        // SAFETY: no memory is passed.
+        Some(unsafe { libc::tcgetpgrp(0) }).filter(|group| *group != -1)
+    }
+
+    /// Puts a group into the foreground of the terminal on standard input.
+    /// SIGTTOU must be blocked if this process is in the background.
+    pub(crate) fn set_foreground(group: Pid) -> io::Result<()> {
+        // SAFETY: no memory is passed.
+        checked(c_long::from(unsafe { libc::tcsetpgrp(0, group) })).map(drop)
+    }
+
+    /// The environment as it is in memory: entries without `=` and repeated
+    /// ones too. Only the main thread may call it, while no other thread
+    /// changes the environment.
+    pub(crate) fn environment() -> Vec<CString> {
+        unsafe extern "C" {
+            static environ: *const *const c_char;
+        }
+        let mut entries = Vec::new();
+        // SAFETY: environ is null or an array of C strings with a null at its
+        // end, and nothing in this program ever changes it.
+        unsafe {
+            let mut next = environ;
+            while !next.is_null() && !(*next).is_null() {
+                entries.push(CStr::from_ptr(*next).to_owned());
+                next = next.add(1);
+            }
+        }
+        entries
+    }
+
+    /// C strings and the null-terminated array of pointers to them.
+    struct Strings {
+        pointers: Vec<*const c_char>,
+        _owned: Vec<CString>,
+    }
+
+    impl Strings {
+        fn new(owned: Vec<CString>) -> Strings {
+            let pointers =
+                owned.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+            Strings { pointers, _owned: owned }
+        }
+    }
+
+    /// Whom a process is to act as.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Ids {
+        /// The user.
+        pub(crate) user: u32,
+        /// The group.
+        pub(crate) group: u32,
+        /// Every other group.
+        pub(crate) others: Vec<u32>,
+    }
+
+    /// A program and how it is to begin: everything that needs memory, since
+    /// the child of a process with threads must not allocate.
+    pub(crate) struct Program {
+        /// The files to try, in order.
+        pub(crate) paths: Vec<CString>,
+        arguments: Strings,
+        environment: Strings,
+        ids: Option<Ids>,
+        /// Whether it leads a process group of its own.
+        pub(crate) own_group: bool,
+        /// Whether that group gets the terminal.
+        pub(crate) takes_terminal: bool,
+    }
+
+    /// What the child was doing when it failed.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub(crate) enum Step {
+        /// Making its process group, or taking the terminal.
+        Group,
+        /// Giving up the groups of this process.
+        Groups,
+        /// Becoming another group.
+        GroupId,
+        /// Becoming another user.
+        UserId,
+        /// Asking to end with this process.
+        ParentDeath,
+        /// Executing a file.
+        Exec,
+    }
+
+    /// Why a program did not begin.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Fault {
+        /// What failed.
+        pub(crate) step: Step,
+        /// The system's error number.
+        pub(crate) errno: c_int,
+        /// For [`Step::Exec`]: which of the paths this is about.
+        pub(crate) path: usize,
+    }
+
+    impl Fault {
+        fn last(step: Step) -> Fault {
+            Fault { step, errno: last_errno(), path: 0 }
+        }
+
+        fn bytes(self) -> [u8; 9] {
+            let [e0, e1, e2, e3] = self.errno.to_ne_bytes();
+            let [p0, p1, p2, p3] = u32::try_from(self.path).unwrap_or(u32::MAX).to_ne_bytes();
+            [self.step as u8, e0, e1, e2, e3, p0, p1, p2, p3]
+        }
+
+        fn from_bytes([step, e0, e1, e2, e3, p0, p1, p2, p3]: [u8; 9]) -> Fault {
+            let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId, Step::ParentDeath];
+            Fault {
+                step: steps.get(usize::from(step)).copied().unwrap_or(Step::Exec),
+                errno: c_int::from_ne_bytes([e0, e1, e2, e3]),
+                path: u32::from_ne_bytes([p0, p1, p2, p3]) as usize,
+            }
+        }
+    }
+
+    impl Program {
+        /// A program that would begin in the group and as the user of this process.
+        pub(crate) fn new(
+            paths: Vec<CString>,
+            arguments: Vec<CString>,
+            environment: Vec<CString>,
+            ids: Option<Ids>,
+        ) -> Program {
+            let (arguments, environment) = (Strings::new(arguments), Strings::new(environment));
+            let (own_group, takes_terminal) = (false, false);
+            Program { paths, arguments, environment, ids, own_group, takes_terminal }
+        }
+
+        /// Starts the program as a child that does not outlive the calling
+        /// thread, which must be the main thread. Blocks until it has begun.
+        pub(crate) fn spawn(&self) -> io::Result<Result<Pid, Fault>> {
+            let (mut told, tell) = io::pipe()?;
+            let parent = own_pid();
+            // SAFETY: the child calls nothing but async-signal-safe functions
+            // and allocates nothing: see `enter`.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                let report = self.enter(Some(parent)).bytes();
+                // SAFETY: the bytes outlive the call. _exit runs no destructors,
+                // which belong to the parent.
+                unsafe {
+                    libc::write(tell.as_raw_fd(), report.as_ptr().cast(), report.len());
+                    libc::_exit(127)
+                }
+            }
+            checked(c_long::from(pid))?;
+            drop(tell);
+            let mut report = [0; 9];
+            if told.read_exact(&mut report).is_err() {
+                // Closed by exec: it has begun.
+                return Ok(Ok(pid));
+            }
+            // SAFETY: the status is not asked for; nothing else reaps this child.
+            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+            Ok(Err(Fault::from_bytes(report)))
+        }
+
+        /// Turns this process into the program. Returns only if that fails, and
+        /// then this process can do little but say so and exit.
+        pub(crate) fn replace_this_process(&self) -> Fault {
+            self.enter(None)
+        }
+
+        /// The last steps before exec, in the one order that works: a change of
+        /// user clears the request to end with the parent, and the mask comes
+        /// last because a signal may end the process from then on.
+        fn enter(&self, parent: Option<Pid>) -> Fault {
+            // SAFETY: async-signal-safe calls alone, over memory that was made
+            // before the fork; raw set*id calls, because libc's would wait for
+            // threads that a child does not have.
+            unsafe {
+                if self.own_group && libc::setpgid(0, 0) == -1 {
+                    return Fault::last(Step::Group);
+                }
+                if self.takes_terminal && libc::tcsetpgrp(0, libc::getpid()) == -1 {
+                    return Fault::last(Step::Group);
+                }
+                inherited::restore_but_mask();
+                if let Some(fault) = self.ids.as_ref().and_then(become_user) {
+                    return fault;
+                }
+                if let Some(parent) = parent {
+                    let signal = libc::SIGKILL as libc::c_ulong;
+                    if libc::prctl(libc::PR_SET_PDEATHSIG, signal) == -1 {
+                        return Fault::last(Step::ParentDeath);
+                    }
+                    if libc::getppid() != parent {
+                        // It was killed before it could be followed.
+                        libc::_exit(127);
+                    }
+                }
+                inherited::restore_mask();
+                self.exec()
+            }
+        }
+
+        /// Tries every path, as execvp(3) does: a file that is missing gives way
+        /// to the next, one that may not be executed is remembered.
+        /// Async-signal-safe.
+        fn exec(&self) -> Fault {
+            let mut fault = Fault { step: Step::Exec, errno: libc::ENOENT, path: 0 };
+            for (index, path) in self.paths.iter().enumerate() {
+                // SAFETY: C strings, and arrays that end with a null.
+                unsafe {
+                    libc::execve(
+                        path.as_ptr(),
+                        self.arguments.pointers.as_ptr(),
+                        self.environment.pointers.as_ptr(),
+                    )
+                };
+                let this = Fault { path: index, ..Fault::last(Step::Exec) };
+                match this.errno {
+                    libc::ENOENT
+                    | libc::ENOTDIR
+                    | libc::ESTALE
+                    | libc::ENODEV
+                    | libc::ETIMEDOUT => {}
+                    libc::EACCES => fault = this,
+                    _ => return this,
+                }
+            }
+            fault
+        }
+    }
+
+    /// In a process with other threads only this thread changes, so it is for
+    /// use right before exec. Async-signal-safe.
+    fn become_user(ids: &Ids) -> Option<Fault> {
+        let (user, group) = (ids.user, ids.group);
+        // SAFETY: the list of groups has the length that is given.
+        unsafe {
+            if libc::syscall(libc::SYS_setgroups, ids.others.len(), ids.others.as_ptr()) == -1 {
+                return Some(Fault::last(Step::Groups));
+            }
+            if libc::syscall(libc::SYS_setresgid, group, group, group) == -1 {
+                return Some(Fault::last(Step::GroupId));
+            }
+            if libc::syscall(libc::SYS_setresuid, user, user, user) == -1 {
+                return Some(Fault::last(Step::UserId));
+            }
+        }
+        None
+    }
+
+    /// Restores the limit that [`raise_open_files`] raised.
+    pub(super) fn restore_open_files() {
+        set_open_files(inherited::open_files());
+    }
+}
+
+/// The state that a child must find again, read before `main`: the standard
+/// library ignores SIGPIPE and opens the closed ones among the descriptors 0 to
+/// 2 before the program's own first line.
+#[cfg(feature = "cli")]
+mod inherited {
+    use super::process::{self, SignalSet, bit};
+    use libc::c_int;
+    use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+
+    static IGNORED: AtomicU64 = AtomicU64::new(0);
+    static MASK: AtomicU64 = AtomicU64::new(0);
+    static OPEN_FILES: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// The descriptors below this one that were closed, as bits.
+    static CLOSED: AtomicI32 = AtomicI32::new(0);
+
+    const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=64;
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static READ: extern "C" fn() = read;
+
+    extern "C" fn read() {
+        let ignored = SIGNALS.filter(|signal| disposition(*signal) == libc::SIG_IGN);
+        IGNORED.store(ignored.fold(0, |set, signal| set | bit(signal)), Relaxed);
+        MASK.store(process::set_mask(libc::SIG_BLOCK, 0), Relaxed);
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the limit outlives the call.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        let [soft, hard] = &OPEN_FILES;
+        soft.store(limit.rlim_cur, Relaxed);
+        hard.store(limit.rlim_max, Relaxed);
+        // SAFETY: no memory is passed.
+        let closed = (0..3).filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } == -1);
+        CLOSED.store(closed.fold(0, |set, fd| set | 1 << fd), Relaxed);
+    }
+
+    /// The soft and the hard limit of open files.
+    pub(super) fn open_files() -> (libc::rlim_t, libc::rlim_t) {
+        let [soft, hard] = &OPEN_FILES;
+        (soft.load(Relaxed), hard.load(Relaxed))
+    }
+
+    /// The kernel's sigaction: handler, flags, restorer, mask. libc's own call
+    /// refuses the signals that it keeps for itself.
+    type Action = [usize; 4];
+
+    fn disposition(signal: c_int) -> libc::sighandler_t {
+        let mut action: Action = [0; 4];
+        // SAFETY: the action is as large as the kernel's; nothing is changed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                std::ptr::null::<Action>(),
+                &raw mut action,
+                size_of::<SignalSet>(),
+            )
+        };
+        action[0]
+    }
+
+    /// Sets a disposition without a handler: SIG_DFL or SIG_IGN.
+    pub(super) fn set_disposition(signal: c_int, disposition: libc::sighandler_t) {
+        let action: Action = [disposition, 0, 0, 0];
+        // SAFETY: the action is as large as the kernel's, and names no handler.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const action,
+                std::ptr::null_mut::<Action>(),
+                size_of::<SignalSet>(),
+            )
+        };
+    }
+
+    /// Everything but the mask is as it was before `main`. Async-signal-safe.
+    pub(super) fn restore_but_mask() {
+        let ignored = IGNORED.load(Relaxed);
+        for signal in SIGNALS {
+            let was = if ignored & bit(signal) == 0 { libc::SIG_DFL } else { libc::SIG_IGN };
+            set_disposition(signal, was);
+        }
+        process::restore_open_files();
+        let closed = CLOSED.load(Relaxed);
+        for fd in (0..3).filter(|fd| closed & 1 << fd != 0) {
+            // SAFETY: the standard library put /dev/null there.
+            unsafe { libc::close(fd) };
+        }
+    }
+
+    /// The signal mask is as it was before `main`. Async-signal-safe.
+    pub(super) fn restore_mask() {
+        process::set_mask(libc::SIG_SETMASK, MASK.load(Relaxed));
+    }
+}
