@@ -9,7 +9,7 @@ use super::reply::{ede, servfail};
 use super::tcp;
 use super::wire::{Invalid, Query};
 use super::zone::Zone;
-use crate::net::{Panicked, Tasks, TcpListener, Token, UdpSocket, sleep};
+use crate::net::{Panicked, Tasks, TcpListener, UdpSocket, Watch, sleep};
 use futures_lite::FutureExt;
 use std::fmt;
 use std::io;
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     zone: Zone,
     forwarder: Forwarder,
     pub(super) tasks: Tasks,
-    pub(super) drain: Token,
+    pub(super) drain: Watch,
     looked_up: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -62,7 +62,7 @@ impl Server {
         zone: Zone,
         forwarder: Forwarder,
         tasks: Tasks,
-        drain: Token,
+        drain: Watch,
         looked_up: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Server {
         Server { shared: Arc::new(Shared { zone, forwarder, tasks, drain, looked_up }) }
