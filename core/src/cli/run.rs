@@ -1,51 +1,133 @@
 //! What `runsd` does with a command line that makes sense.
 
-use super::args::{self, Task};
+use super::args::{self, Parsed, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
-use crate::settings;
+use crate::{Engine, Error, ErrorKind, Mode};
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// The program.
+/// How long a sidecar lets work end: the platform kills after 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// The program; with what it exits.
 pub fn main() -> ExitCode {
     process::take_over_signals();
-    let parsed = match args::parse(std::env::args_os().skip(1)) {
-        Ok(parsed) => parsed,
+    let code = match args::parse(std::env::args_os().skip(1)) {
+        Ok(parsed) => begin(parsed),
+        Err(ending) if ending.is_error => {
+            let _ = std::io::stderr().write_all(ending.text.as_bytes());
+            Code::USAGE
+        }
         Err(ending) => {
-            eprint!("{}", ending.text);
-            return if ending.is_error { Code::USAGE } else { Code::SUCCESS }.into();
+            // Nobody is left to tell that help cannot be printed.
+            let _ = std::io::stdout().write_all(ending.text.as_bytes());
+            Code::SUCCESS
         }
     };
-    let config = match settings::resolve(&[parsed.flags]) {
-        Ok(c) => c,
-        Err(e) => {
-            eprintln!("{e}");
-            return Code::USAGE.into();
+    code.into()
+}
+
+fn begin(parsed: Parsed) -> Code {
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(std::io::stderr(), "runsd: internal error: {panic}; please report it");
+    }));
+    match parsed.task {
+        Task::Run(ref argv) => {
+            let argv = argv.clone();
+            run(parsed, &argv)
         }
+        Task::Serve => serve(parsed),
+    }
+}
+
+fn run(parsed: Parsed, argv: &[OsString]) -> Code {
+    let builder = Engine::builder().flags(parsed.flags, parsed.file);
+    let config = match builder.config() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
     };
     let user = match config.user.as_deref().map(Identity::find).transpose() {
-        Ok(u) => u,
-        Err(e) => {
-            eprintln!("runsd: error: {e}");
-            return Code::USAGE.into();
-        }
+        Ok(user) => user,
+        Err(error) => return fail(&error, Code::USAGE),
     };
-    let Task::Run(argv) = parsed.task else { return Code::SUCCESS.into() };
-    let mut plan =
-        Plan { argv: &argv, user: user.as_ref(), whole_group: config.forward_to_group, env: &[] };
-    if config.mode == settings::ModeChoice::Off || config.routes.is_empty() {
+    let plan = Plan {
+        argv,
+        env: &[],
+        user: user.as_ref(),
+        whole_group: config.forward_to_group,
+    };
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    if engine.mode() == Mode::Off {
         let error = process::replace_this_process(&plan);
-        eprintln!("runsd: error: {error}");
-        return error.code().into();
+        return fail(&error, error.code());
     }
-    let env = [("http_proxy".to_owned(), "x".to_owned())];
-    plan.env = &env;
-    crate::sys::raise_open_files();
-    crate::sys::with_signals_blocked(|| ());
-    match Child::spawn(&plan) {
-        Ok(child) => process::supervise(child, &Alarm::default(), &|| ()).into(),
-        Err(error) => {
-            eprintln!("runsd: error: {error}");
-            error.code().into()
+    let code = attend(&engine, &Plan { env: engine.env(), ..plan });
+    // What ends with the child is over; a failure was told when it happened.
+    let _ = engine.stop(Duration::ZERO);
+    code
+}
+
+/// Runs the child while the engine serves it.
+fn attend(engine: &Engine, plan: &Plan<'_>) -> Code {
+    let alarm = Alarm::default();
+    let bell = alarm.clone();
+    engine.when_failed(move || bell.ring());
+    process::raise_open_files();
+    match Child::spawn(plan) {
+        Ok(child) => process::supervise(child, &alarm, &|| explain(engine)),
+        Err(error) => fail(&error, error.code()),
+    }
+}
+
+/// Serves without a child, as a sidecar, until it is told to end.
+fn serve(parsed: Parsed) -> Code {
+    let engine = match Engine::builder().flags(parsed.flags, parsed.file).start() {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    if engine.mode() == Mode::Off {
+        let error = "there is nothing to serve: this is not Cloud Run, and no --route is given. \
+                     Give one, or run COMMAND directly";
+        return fail(&error, Code::USAGE);
+    }
+    let alarm = Alarm::default();
+    let bell = alarm.clone();
+    engine.when_failed(move || bell.ring());
+    process::raise_open_files();
+    loop {
+        if alarm.rings() {
+            explain(&engine);
+            let _ = engine.stop(Duration::ZERO);
+            return Code::INTERNAL;
+        }
+        let signal = process::next_signal(None);
+        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
+        if signal.is_some_and(|signal| ends.contains(&signal.number)) {
+            return match engine.stop(DRAIN) {
+                Ok(_) => Code::SUCCESS,
+                Err(error) => fail(&error, Code::INTERNAL),
+            };
         }
     }
+}
+
+/// Says why the engine cannot go on.
+fn explain(engine: &Engine) {
+    if let Err(cause) = engine.wait(Some(Duration::ZERO)) {
+        fail(&cause, Code::INTERNAL);
+    }
+}
+
+fn refuse(error: &Error) -> Code {
+    fail(error, if error.kind() == ErrorKind::Config { Code::USAGE } else { Code::INTERNAL })
+}
+
+fn fail(error: &dyn std::fmt::Display, code: Code) -> Code {
+    let _ = writeln!(std::io::stderr(), "runsd: error: {error}");
+    code
 }
