@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,6 +85,12 @@ impl Namespaces {
     /// Makes `command` start inside.
     pub(crate) fn start_inside(&self, command: &mut Command) {
         kernel::start_inside(command, Arc::clone(&self.handles));
+    }
+
+    /// The files that stand for the namespaces while this process lives: network, mounts.
+    pub(crate) fn files(&self) -> (PathBuf, PathBuf) {
+        let file = |fd: RawFd| PathBuf::from(format!("/proc/{}/fd/{fd}", std::process::id()));
+        (file(self.handles.net.as_raw_fd()), file(self.handles.mnt.as_raw_fd()))
     }
 
     /// Runs `f` on a fresh thread inside. A panic of `f` goes on in the caller.
@@ -164,9 +170,10 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else {
             Ok(())
         };
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
-            _ => {}
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
         }
     }
     Ok(())
@@ -183,7 +190,7 @@ fn write_files(directory: &Path, files: &Files<'_>) -> io::Result<()> {
 /// lead out of the covered `/etc` and back to the machine.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::write(path, bytes),
     }
 }

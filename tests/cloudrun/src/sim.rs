@@ -179,6 +179,12 @@ impl Sim {
         self.endpoints
     }
 
+    /// The files that stand for the network and the mount namespace, for `nsenter`.
+    /// `None` in loopback mode.
+    pub fn namespace_files(&self) -> Option<(PathBuf, PathBuf)> {
+        self.namespaces.as_ref().map(Namespaces::files)
+    }
+
     /// The options it was started with.
     pub fn options(&self) -> &Options {
         &self.options
