@@ -1,6 +1,7 @@
 //! What the services answer over HTTP/1.1, to the byte.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[allow(dead_code, reason = "each suite uses its part of the client")]
 mod client;
 
 use client::{End, request};

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client that trusts the simulation's authority and offers these protocols.
-pub fn config(sim: &Sim, protocols: &[&[u8]]) -> ClientConfig {
+pub(crate) fn config(sim: &Sim, protocols: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).unwrap()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -26,7 +26,7 @@ pub fn config(sim: &Sim, protocols: &[&[u8]]) -> ClientConfig {
 }
 
 /// A field with a valid token for `service`.
-pub fn token(sim: &Sim, service: &str) -> String {
+pub(crate) fn token(sim: &Sim, service: &str) -> String {
     let url = format!(
         "/computeMetadata/v1/instance/service-accounts/default/identity?audience={}",
         sim.url(service)
@@ -45,17 +45,19 @@ pub fn token(sim: &Sim, service: &str) -> String {
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// With TLS' own goodbye.
     Orderly,
     /// Without it.
     Torn,
     /// With a reset.
     Reset,
+    /// In a way that no service intends.
+    Other(io::ErrorKind),
 }
 
 /// Sends `bytes` to `host` and reads to the end of the connection.
-pub fn talk(sim: &Sim, host: &str, bytes: Vec<u8>) -> (String, End) {
+pub(crate) fn talk(sim: &Sim, host: &str, bytes: Vec<u8>) -> (String, End) {
     let config = Arc::new(config(sim, &[b"http/1.1"]));
     let name = ServerName::try_from(host.to_owned()).unwrap();
     sim.enter(move || {
@@ -68,20 +70,20 @@ pub fn talk(sim: &Sim, host: &str, bytes: Vec<u8>) -> (String, End) {
             Ok(_) => End::Orderly,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => End::Torn,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
-            Err(error) => panic!("{error}"),
+            Err(error) => End::Other(error.kind()),
         };
         (String::from_utf8_lossy(&answer).into_owned(), end)
     })
 }
 
 /// The host of a service in the simulation's own place.
-pub fn host(sim: &Sim, service: &str) -> String {
+pub(crate) fn host(sim: &Sim, service: &str) -> String {
     sim.url(service).trim_start_matches("https://").to_owned()
 }
 
 /// Sends a request for `service` with a valid token; `rest`: further fields, the
 /// empty line, the body.
-pub fn request(sim: &Sim, service: &str, line: &str, rest: &str) -> (String, End) {
+pub(crate) fn request(sim: &Sim, service: &str, line: &str, rest: &str) -> (String, End) {
     let (host, token) = (host(sim, service), token(sim, service));
     let bytes = format!("{line} HTTP/1.1\r\nHost: {host}\r\n{token}{rest}");
     talk(sim, &host, bytes.into_bytes())
