@@ -204,5 +204,5 @@ fn distance_delays_each_round_trip() {
         (begun.elapsed() - called, called)
     };
     assert!(opened >= 2 * rtt, "TCP and TLS: {opened:?}");
-    assert!(called >= rtt && called < 2 * rtt + Duration::from_secs(1), "{called:?}");
+    assert!(called >= rtt, "{called:?}");
 }

@@ -16,12 +16,14 @@ fn query(name: &str, kind: RecordType) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// The answer's bytes over UDP; `None`: none within 200 ms.
-fn ask(sim: &Sim, name: &str, kind: RecordType) -> Option<Vec<u8>> {
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer's bytes over UDP; `None`: none in that time.
+fn ask(sim: &Sim, name: &str, kind: RecordType, patience: Duration) -> Option<Vec<u8>> {
     let query = query(name, kind);
     sim.enter(move || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket.set_read_timeout(Some(patience)).unwrap();
         socket.connect((addresses::METADATA, 53)).unwrap();
         socket.send(&query).unwrap();
         let mut buffer = [0; 4096];
@@ -31,14 +33,14 @@ fn ask(sim: &Sim, name: &str, kind: RecordType) -> Option<Vec<u8>> {
 }
 
 fn answer(sim: &Sim, name: &str, kind: RecordType) -> Message {
-    Message::from_vec(&ask(sim, name, kind).unwrap()).unwrap()
+    Message::from_vec(&ask(sim, name, kind, PATIENCE).unwrap()).unwrap()
 }
 
 fn ask_tcp(sim: &Sim, name: &str) -> Message {
     let query = query(name, RecordType::A);
     let bytes = sim.enter(move || {
         let mut tcp = TcpStream::connect((addresses::METADATA, 53)).unwrap();
-        tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.write_all(&u16::try_from(query.len()).unwrap().to_be_bytes()).unwrap();
         tcp.write_all(&query).unwrap();
         let mut size = [0; 2];
@@ -93,9 +95,9 @@ fn scripts_change_answers_until_they_are_taken_back() {
     dns.script("example.com", Behaviour::WrongId);
     assert_eq!(answer(&sim, name, RecordType::A).metadata.id, 8);
     dns.script("example.com", Behaviour::Garbage);
-    assert!(Message::from_vec(&ask(&sim, name, RecordType::A).unwrap()).is_err());
+    assert!(Message::from_vec(&ask(&sim, name, RecordType::A, PATIENCE).unwrap()).is_err());
     dns.script("example.com", Behaviour::Silent);
-    assert_eq!(ask(&sim, name, RecordType::A), None);
+    assert_eq!(ask(&sim, name, RecordType::A, Duration::from_millis(200)), None);
     dns.script("example.com", Behaviour::Address(vec![Ipv6Addr::LOCALHOST.into()]));
     assert_eq!(first(&answer(&sim, name, RecordType::AAAA)), "::1");
     assert!(answer(&sim, name, RecordType::A).answers.is_empty());

@@ -97,7 +97,8 @@ fn the_last_answer_of_a_connection_says_so_or_not() {
 #[test]
 fn the_connection_goes_on_after_an_early_answer() {
     let sim = sim();
-    let rest = "Content-Length: 4\r\n\r\nbodyGET /?code=410 HTTP/1.1\r\nHost: nobody\r\nConnection: close\r\n\r\n";
+    let rest = "Content-Length: 4\r\n\r\nbody\
+                GET / HTTP/1.1\r\nHost: nobody\r\nConnection: close\r\n\r\n";
     let (answer, _) = request(&sim, "early", "POST /", rest);
     assert!(answer.contains("\r\n\r\nearly\nHTTP/1.1 404 "), "{answer}");
 }
