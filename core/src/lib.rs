@@ -6,5 +6,6 @@ pub mod control;
 pub mod http1;
 pub mod names;
 pub mod net;
+pub mod proxy;
 pub mod settings;
 pub mod telemetry;
