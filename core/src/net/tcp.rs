@@ -99,6 +99,16 @@ impl Tcp {
         self.0.shutdown(how)
     }
 
+    /// Whether bytes, or the end, have come and nobody has read them. Does not
+    /// block.
+    pub fn has_unread(&self) -> bool {
+        let mut room = [std::mem::MaybeUninit::uninit()];
+        match SockRef::from(&self.0).peek(&mut room) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
