@@ -93,7 +93,7 @@ fn stumbling<F>(
 }
 
 #[test]
-fn a_refused_stream_is_tried_once_more() {
+fn a_refused_stream_is_tried_once_more_elsewhere() {
     let world = World::new(Upstream::Http2);
     let refused = Arc::new(AtomicUsize::new(0));
     let count = refused.clone();
@@ -113,6 +113,7 @@ fn a_refused_stream_is_tried_once_more() {
     let heard = world.run(world.ask(request, Some(b"again")));
     assert_eq!((heard.status(), heard.body.as_slice()), (200, b"again".as_slice()));
     assert_eq!(refused.load(Ordering::Relaxed), 2);
+    assert_eq!(world.counters.upstream_connections.get(), 2);
 }
 
 #[test]

@@ -29,11 +29,11 @@ pub(super) fn send(
     put(fields, header::CONTENT_LENGTH, body.len().to_string());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let bodiless = method == Method::HEAD;
-    if let Ok(mut stream) = respond.send_response(response, bodiless) {
-        if !bodiless {
-            // A few hundred bytes; they may wait for the app's window.
-            let _ = stream.send_data(Bytes::from(body), true);
-        }
+    if let Ok(mut stream) = respond.send_response(response, bodiless)
+        && !bodiless
+    {
+        // A few hundred bytes; they may wait for the app's window.
+        let _ = stream.send_data(Bytes::from(body), true);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::names::Target;
 use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
 use crate::proxy::policy::{self, Carry};
-use crate::proxy::pool::{H2Pool, Way};
+use crate::proxy::pool::{H2Pool, Lease, Way};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -44,13 +44,25 @@ impl From<ProxyError> for Failure {
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) failure: Failure,
-    /// Whether the service has certainly, or may safely have, not acted on it.
-    pub(super) again: bool,
+    pub(super) again: Again,
+}
+
+/// Whether another attempt may follow.
+#[derive(Debug)]
+pub(super) enum Again {
+    /// The service may have acted on it.
+    No,
+    /// Nothing had been sent: a pooled connection turned out to be over.
+    Unsent,
+    /// The service has certainly not acted on it, or it does no harm twice.
+    Once,
+    /// The same, on another connection than this one.
+    Elsewhere(Lease),
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Stop {
-        Stop { failure, again: false }
+        Stop { failure, again: Again::No }
     }
 }
 
@@ -121,8 +133,10 @@ async fn exchange(
     }
     let mut upload = Intake::keeping(body);
     let (mut retried, mut renewed) = (false, false);
+    let mut avoid = None;
     loop {
-        let way = reply.unless_gone(H2Pool::way(shared, &call.target)).await??;
+        let way = H2Pool::way(shared, &call.target, avoid.take());
+        let way = reply.unless_gone(way).await??;
         let begun = match way {
             Way::Http2(lease) => {
                 over_h2::begin(&call, lease, &mut upload, reply).await.map(Begun::Http2)
@@ -134,12 +148,19 @@ async fn exchange(
         };
         let begun = match begun {
             Ok(begun) => begun,
-            Err(stop) if stop.again && !retried && upload.can_rewind() => {
-                retried = true;
+            Err(Stop { failure, again }) => {
+                match again {
+                    _ if !upload.can_rewind() => return Err(failure),
+                    // Each time, one connection has left the pool.
+                    Again::Unsent => {}
+                    Again::Once | Again::Elsewhere(_) if retried => return Err(failure),
+                    Again::No => return Err(failure),
+                    Again::Once => retried = true,
+                    Again::Elsewhere(lease) => (retried, avoid) = (true, Some(lease)),
+                }
                 upload.rewind();
                 continue;
             }
-            Err(stop) => return Err(stop.failure),
         };
         if !renewed && upload.can_rewind() && reply.unless_gone(call.renew(begun.head())).await? {
             renewed = true;
@@ -246,10 +267,8 @@ impl<'a> Call<'a> {
     }
 
     fn explain(&self, head: &Response<()>) {
-        if head.status() == StatusCode::FORBIDDEN {
-            if let Some(token) = &self.token {
-                self.shared.forbidden(&self.target, token);
-            }
+        if let (StatusCode::FORBIDDEN, Some(token)) = (head.status(), &self.token) {
+            self.shared.forbidden(&self.target, token);
         }
     }
 }

@@ -70,10 +70,9 @@ pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
 /// that follows would not come through here.
 pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
     let Some(location) = fields.get(header::LOCATION) else { return };
-    if let Some(rewritten) = relocated(location.as_bytes(), target) {
-        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(rewritten)) {
-            fields.insert(header::LOCATION, value);
-        }
+    let rewritten = relocated(location.as_bytes(), target);
+    if let Some(Ok(value)) = rewritten.map(HeaderValue::try_from) {
+        fields.insert(header::LOCATION, value);
     }
 }
 

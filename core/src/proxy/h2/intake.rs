@@ -107,14 +107,14 @@ impl Intake {
                 Poll::Pending => return Ok(()),
             }
         }
-        if self.end.is_none() {
-            if let Poll::Ready(trailers) = self.from.poll_trailers(context) {
-                let mut trailers = trailers?;
-                if let Some(trailers) = &mut trailers {
-                    fields::clean_trailers(trailers);
-                }
-                self.end = Some(trailers);
+        if self.end.is_none()
+            && let Poll::Ready(trailers) = self.from.poll_trailers(context)
+        {
+            let mut trailers = trailers?;
+            if let Some(trailers) = &mut trailers {
+                fields::clean_trailers(trailers);
             }
+            self.end = Some(trailers);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! An attempt over HTTP/1.1: the stream's body becomes chunks, or the bytes that
 //! its length announced, and the response's body becomes DATA frames.
 
-use super::exchange::{Call, Failure, Reply, Stop, download_failure};
+use super::exchange::{Again, Call, Failure, Reply, Stop, download_failure};
 use super::head1;
 use super::intake::{Intake, poll_capacity};
 use crate::http1::{
@@ -124,7 +124,8 @@ fn poll_head(
             Err(error) => error,
         };
         // A kept connection that the service has closed meanwhile.
-        let again = connection.reused && !*heard && call.method.is_idempotent();
+        let stale = connection.reused && !*heard && call.method.is_idempotent();
+        let again = if stale { Again::Once } else { Again::No };
         return Poll::Ready(Err(Stop { failure: malformed(cause), again }));
     }
 }

@@ -1,6 +1,6 @@
 //! An attempt over HTTP/2: stream to stream, END_STREAM where it was.
 
-use super::exchange::{Call, Failure, Reply, Stop, download_failure};
+use super::exchange::{Again, Call, Failure, Reply, Stop, download_failure};
 use super::intake::{Broken, Intake, reason_of};
 use crate::proxy::pool::Lease;
 use bytes::Bytes;
@@ -21,6 +21,12 @@ pub(super) struct Begun {
     lease: Lease,
 }
 
+/// Why there is no response.
+enum Ended {
+    Response(h2::Error),
+    Otherwise(Failure),
+}
+
 /// Sends the request and waits for the response, passing on what comes between.
 ///
 /// # Errors
@@ -39,23 +45,30 @@ pub(super) async fn begin(
     let ended = upload.is_empty();
     let (mut response, send) = match lease.send(request, ended).await {
         Ok(opened) => opened,
-        Err(error) => return Err(Stop { failure: call.upstream(error).into(), again: true }),
+        Err(error) => {
+            let again = if reused { Again::Unsent } else { Again::Once };
+            return Err(Stop { failure: call.upstream(error).into(), again });
+        }
     };
     let mut send = Some(send).filter(|_| !ended);
     let outcome = poll_fn(|context| {
         if let Poll::Ready(reason) = reply.poll_gone(context) {
             reset(&mut send, reason);
-            return Poll::Ready(Err(Failure::Gone.into()));
+            return Poll::Ready(Err(Ended::Otherwise(Failure::Gone)));
         }
         if let Poll::Ready(outcome) = poll_response(&mut response, reply, context) {
-            return Poll::Ready(outcome.map_err(|error| stop(call, &lease, reused, &error)));
+            return Poll::Ready(outcome.map_err(Ended::Response));
         }
         match poll_upload(upload, &mut send, context) {
             Ok(()) => Poll::Pending,
-            Err(failure) => Poll::Ready(Err(failure.into())),
+            Err(failure) => Poll::Ready(Err(Ended::Otherwise(failure))),
         }
     });
-    let (head, body) = outcome.await?.into_parts();
+    let (head, body) = match outcome.await {
+        Ok(response) => response.into_parts(),
+        Err(Ended::Otherwise(failure)) => return Err(failure.into()),
+        Err(Ended::Response(error)) => return Err(stop(call, lease, reused, &error)),
+    };
     Ok(Begun { head: Response::from_parts(head, ()), body, send, lease })
 }
 
@@ -64,10 +77,16 @@ fn poll_response(
     reply: &mut Reply,
     context: &mut Context<'_>,
 ) -> Poll<Result<Response<RecvStream>, h2::Error>> {
-    while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
-        reply.inform(interim);
+    loop {
+        match response.poll_informational(context) {
+            Poll::Ready(Some(Ok(interim))) => reply.inform(interim),
+            // The final response or an error is there.
+            Poll::Ready(_) => return Pin::new(response).poll(context),
+            // Not to be polled: it would drop an interim response that came
+            // just now.
+            Poll::Pending => return Poll::Pending,
+        }
     }
-    Pin::new(response).poll(context)
 }
 
 /// Moves the upload on. A service that wants no more of it says so in its
@@ -98,27 +117,34 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
 }
 
 /// What a stream that failed before its response means.
-fn stop(call: &Call<'_>, lease: &Lease, reused: bool, error: &h2::Error) -> Stop {
-    let failed = || Failure::from(call.upstream(error));
+fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop {
+    let failure = Failure::from(call.upstream(error));
     if error.is_reset() && error.is_remote() {
-        let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
-        if reason == Reason::HTTP_1_1_REQUIRED {
-            call.shared.h2.wants_http1(&call.target);
-            return Stop { failure: failed(), again: true };
-        }
-        // RFC 9113 §8.7: it was not processed.
-        let again = reason == Reason::REFUSED_STREAM;
-        return Stop { failure: Failure::Reset(reason_of(error)), again };
+        return match error.reason() {
+            Some(Reason::HTTP_1_1_REQUIRED) => {
+                call.shared.h2.wants_http1(&call.target);
+                Stop { failure, again: Again::Once }
+            }
+            // RFC 9113 §8.7: it was not processed. The connection is sound,
+            // but full.
+            Some(Reason::REFUSED_STREAM) => {
+                let failure = Failure::Reset(Reason::REFUSED_STREAM);
+                Stop { failure, again: Again::Elsewhere(lease) }
+            }
+            _ => Failure::Reset(reason_of(error)).into(),
+        };
     }
     if error.is_reset() {
         // A malformed response; the connection is sound.
-        return failed().into();
+        return failure.into();
     }
     lease.retire();
     // RFC 9113 §6.8: a stream above the last one that GOAWAY names was not
     // processed either; the library reports GOAWAY for those alone.
     let unprocessed = error.is_go_away() && error.is_remote();
-    Stop { failure: failed(), again: unprocessed || reused && call.method.is_idempotent() }
+    let again =
+        if unprocessed || reused && call.method.is_idempotent() { Again::Once } else { Again::No };
+    Stop { failure, again }
 }
 
 impl Begun {

@@ -70,18 +70,20 @@ enum Dialed {
 
 impl H2Pool {
     /// The way to `target`, by the versions that the configuration and the
-    /// service agree on. Waits for a connection if there is none.
+    /// service agree on, but not on the connection of `avoid`. Waits for a
+    /// connection if there is none.
     ///
     /// # Errors
     /// [`ProxyError::Dial`] or [`ProxyError::Upstream`].
     pub(in crate::proxy) async fn way(
         shared: &Arc<Shared>,
         target: &Arc<Target>,
+        avoid: Option<Lease>,
     ) -> Result<Way, ProxyError> {
         let Some(secure) = offer(shared.config.upstream, target.tls) else {
             return http1(shared, target).await;
         };
-        let given = match shared.h2.find(target) {
+        let given = match shared.h2.find(target, avoid.as_ref()) {
             Found::Now(given) => given,
             Found::Later { given, dial } => {
                 if dial {
@@ -132,14 +134,16 @@ impl H2Pool {
         act(if target.tls { &mut origins.secure } else { &mut origins.plain })
     }
 
-    fn find(&self, target: &Target) -> Found {
+    fn find(&self, target: &Target, avoid: Option<&Lease>) -> Found {
         self.with(target, |origin| {
             if origin.http1_until.is_some_and(|until| SystemTime::now() < until) {
                 return Found::Now(Given::Http1);
             }
             origin.connections.retain(|connection| connection.is_good());
             // The oldest first, so that those a burst has left over grow idle.
-            if let Some(lease) = origin.connections.iter().find_map(Connection::lease) {
+            let wanted = |one: &&Arc<Connection>| !avoid.is_some_and(|lease| lease.is_on(one));
+            let mut others = origin.connections.iter().filter(wanted);
+            if let Some(lease) = others.find_map(Connection::lease) {
                 return Found::Now(Given::Lease(lease));
             }
             let (sender, given) = async_channel::bounded(1);

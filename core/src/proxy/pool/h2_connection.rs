@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to a service: its settings, the task that drives it,
 //! and the leases of its streams.
 
-use crate::net::{Stream, Tasks, Tcp, TokioIo, deadline, sleep};
+use crate::net::{Clock, Stream, SystemClock, Tasks, Tcp, TokioIo};
 use crate::proxy::limits::IDLE;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -10,7 +10,7 @@ use http::Request;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// What a service may send on one stream before its app has read it: at 20 ms
 /// of round trip, 25 MB/s on each stream; also the memory a stalled app costs.
@@ -110,7 +110,7 @@ impl Connection {
             let driving = async {
                 let _ = connection.await;
             };
-            futures_lite::future::or(driving, keep_alive(pings, &driven)).await;
+            futures_lite::future::or(driving, keep_alive(pings, &driven, &SystemClock)).await;
         });
         Ok(Arc::new(Connection { sender, tcp, status, used: AtomicBool::new(false) }))
     }
@@ -138,8 +138,8 @@ impl Connection {
 
     /// Whether it may be used on: neither ended nor idle for too long.
     pub(super) fn is_good(&self) -> bool {
-        let idle = self.status.streams.load(Ordering::Relaxed) == 0;
-        !self.status.closed.load(Ordering::Relaxed) && !(idle && self.status.idle() > IDLE)
+        let busy = self.status.streams.load(Ordering::Relaxed) > 0;
+        !self.status.closed.load(Ordering::Relaxed) && (busy || self.status.idle() <= IDLE)
     }
 }
 
@@ -169,6 +169,11 @@ impl Lease {
         self.0.used.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it is a place on `connection`.
+    pub(super) fn is_on(&self, connection: &Arc<Connection>) -> bool {
+        Arc::ptr_eq(&self.0, connection)
+    }
+
     /// The connection is to get no more streams.
     pub(in crate::proxy) fn retire(&self) {
         self.0.status.closed.store(true, Ordering::Relaxed);
@@ -191,22 +196,90 @@ impl Drop for Closing {
 }
 
 /// Ends when the peer answers no more; pings it while streams are open.
-async fn keep_alive(pings: Option<PingPong>, status: &Status) {
+async fn keep_alive(pings: Option<PingPong>, status: &Status, clock: &dyn Clock) {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
-        sleep(PING).await;
+        clock.sleep(PING).await;
         if status.streams.load(Ordering::Relaxed) == 0 {
             continue;
         }
-        let mut pong = pin!(pings.ping(Ping::opaque()));
-        loop {
-            let asked = Instant::now();
-            match deadline(PONG, pong.as_mut()).await {
-                Ok(Ok(_)) => break,
-                Ok(Err(_)) => return,
-                Err(_) if asked.elapsed() > PONG + LATE => {}
-                Err(_) => return,
-            }
+        let pong = async { pings.ping(Ping::opaque()).await.is_ok() };
+        if !answered(pong, clock).await {
+            return;
         }
+    }
+}
+
+/// Whether the answer comes in time, and is one. A timer that fires far too
+/// late has measured our own absence, and is started again.
+async fn answered(pong: impl Future<Output = bool>, clock: &dyn Clock) -> bool {
+    let mut pong = pin!(pong);
+    loop {
+        let asked = clock.now();
+        let in_time = async { Some(pong.as_mut().await) };
+        let too_late = async {
+            clock.sleep(PONG).await;
+            None
+        };
+        match futures_lite::future::or(in_time, too_late).await {
+            Some(answer) => return answer,
+            None if clock.now().duration_since(asked) > PONG + LATE => {}
+            None => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::BoxFuture;
+    use futures_lite::future::{block_on, poll_fn};
+    use std::task::Poll;
+    use std::time::Instant;
+
+    /// A clock whose timers all fire at once, each as late as it was told.
+    struct Late {
+        start: Instant,
+        passed: Mutex<Duration>,
+        lateness: Mutex<Vec<Duration>>,
+    }
+
+    impl Clock for Late {
+        fn now(&self) -> Instant {
+            self.start + *self.passed.lock().unwrap()
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::now()
+        }
+
+        fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+            let late = self.lateness.lock().unwrap().pop().unwrap_or_default();
+            *self.passed.lock().unwrap() += time + late;
+            Box::pin(async {})
+        }
+    }
+
+    /// Whether an answer is waited for that is there when asked for the `nth` time.
+    fn waits_for(nth: usize, lateness: &[u64]) -> bool {
+        let lateness = lateness.iter().map(|seconds| Duration::from_secs(*seconds)).collect();
+        let (passed, lateness) = (Mutex::default(), Mutex::new(lateness));
+        let clock = Late { start: Instant::now(), passed, lateness };
+        let mut asked = 0;
+        let pong = poll_fn(|_| {
+            asked += 1;
+            if asked >= nth { Poll::Ready(true) } else { Poll::Pending }
+        });
+        block_on(answered(pong, &clock))
+    }
+
+    #[test]
+    fn a_timer_that_fires_late_restarts_its_measurement() {
+        assert!(waits_for(1, &[]));
+        assert!(!waits_for(2, &[]));
+        assert!(!waits_for(2, &[4]));
+        assert!(waits_for(2, &[600]));
+        assert!(waits_for(3, &[6, 600]));
+        assert!(!waits_for(3, &[0, 600]));
     }
 }
