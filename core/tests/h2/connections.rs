@@ -203,7 +203,8 @@ fn a_service_that_cannot_be_reached_fails_everyone_who_waits() {
     world.run(async {
         let app = world.app().await;
         let mut responses = Vec::new();
-        for _ in 0..10 {
+        // More than one connection would take.
+        for _ in 0..150 {
             let mut app = app.clone();
             responses.push(app.send_request(get("http://hello/"), true).unwrap().0);
         }
@@ -211,4 +212,99 @@ fn a_service_that_cannot_be_reached_fails_everyone_who_waits() {
             assert_eq!(response.await.unwrap().status(), 502);
         }
     });
+}
+
+#[test]
+fn a_burst_gets_as_many_connections_as_it_needs() {
+    let world = World::new(Upstream::Http2);
+    let (tasks, (go, goes)) = (world.tasks.clone(), async_channel::bounded::<()>(1));
+    let (seen, sees) = async_channel::unbounded();
+    world.listen("hello", false, move |tcp| {
+        let mut builder = Builder::new();
+        builder.max_concurrent_streams(100);
+        let (seen, goes) = (seen.clone(), goes.clone());
+        let handle = move |_, mut respond: SendResponse<Bytes>| {
+            let (seen, goes) = (seen.clone(), goes.clone());
+            async move {
+                seen.send(()).await.unwrap();
+                let _ = goes.recv().await;
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+        };
+        streams(TokioIo::new(tcp), builder, tasks.clone(), handle)
+    });
+    world.run(async {
+        let app = world.app().await;
+        let mut responses = Vec::new();
+        for _ in 0..250 {
+            let mut app = app.clone();
+            responses.push(app.send_request(get("http://hello/"), true).unwrap().0);
+        }
+        // All of them are with the service at once: none waits for another.
+        for _ in 0..250 {
+            sees.recv().await.unwrap();
+        }
+        go.close();
+        for response in responses {
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+    });
+    assert_eq!(world.counters.upstream_connections.get(), 3);
+}
+
+#[test]
+fn streams_that_are_cancelled_leave_nothing_behind() {
+    let world = World::new(Upstream::Http2);
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = open.clone();
+    world.service("hello", move |_, mut respond: SendResponse<Bytes>| {
+        let count = count.clone();
+        async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            // More than the windows of the connection would take, were any lost.
+            let body = Bytes::from(vec![0; 64 * 1024]);
+            let _ = crate::world::send(&mut stream, body).await;
+            let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    world.run(async {
+        let app = world.app().await;
+        for _ in 0..3000 {
+            let mut app = app.clone().ready().await.unwrap();
+            let request = Request::post("http://hello/").body(()).unwrap();
+            let (response, mut upload) = app.send_request(request, false).unwrap();
+            upload.send_data(Bytes::from_static(b"part"), false).unwrap();
+            drop(response.await.unwrap());
+            upload.send_reset(Reason::CANCEL);
+        }
+        while open.load(Ordering::Relaxed) > 0 {
+            futures_lite::future::yield_now().await;
+        }
+    });
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+    assert_eq!(world.counters.panics.get(), 0);
+}
+
+#[test]
+fn a_service_that_wants_http1_gets_it() {
+    let world = World::new(Upstream::Http2);
+    let (tasks, connections) = (world.tasks.clone(), Arc::new(AtomicUsize::new(0)));
+    world.listen("hello", false, move |mut tcp: Tcp| {
+        let (number, tasks) = (connections.fetch_add(1, Ordering::Relaxed), tasks.clone());
+        async move {
+            if number > 0 {
+                crate::world::hear(&mut tcp, "\r\n\r\nbody").await;
+                crate::world::say(&mut tcp, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                return;
+            }
+            let handle = |_, mut respond: SendResponse<Bytes>| async move {
+                respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+            };
+            streams(TokioIo::new(tcp), Builder::new(), tasks, handle).await;
+        }
+    });
+    let request = Request::post("http://hello/").header("content-length", "4").body(()).unwrap();
+    assert_eq!(world.run(world.ask(request, Some(b"body"))).status(), 200);
 }

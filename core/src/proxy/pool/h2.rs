@@ -165,8 +165,9 @@ impl H2Pool {
                     origin.http1_until = Some(SystemTime::now() + HTTP1_FOR);
                     origin.tell_all(|| Given::Http1);
                 }
-                // Another dial may still succeed.
-                Err(_) if origin.dialing > 0 => {}
+                // Another dial may still succeed; in its place comes none, or
+                // a service that is down would be dialled for ever.
+                Err(_) if origin.dialing > 0 => return 0,
                 Err(error) => origin.tell_all(|| Given::Failed(again(&error))),
             }
             let wanted = origin.wanted();
