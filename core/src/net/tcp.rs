@@ -191,6 +191,25 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_read_is_seen_and_stays() {
+        async_io::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let mut client = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            assert!(!client.has_unread());
+            server.write_all(b"xy").await.unwrap();
+            let mut one = [0];
+            client.read_exact(&mut one).await.unwrap();
+            assert!(client.has_unread());
+            client.read_exact(&mut one).await.unwrap();
+            assert!(!client.has_unread());
+            drop(server);
+            assert_eq!(client.read(&mut one).await.unwrap(), 0);
+            assert!(client.has_unread());
+        });
+    }
+
+    #[test]
     fn a_port_is_free_at_once_when_its_listener_goes() {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();

@@ -312,3 +312,22 @@ fn a_drain_lets_open_streams_finish_and_opens_no_others() {
         assert_eq!(read(&mut response.into_body()).await.unwrap(), b"whole");
     });
 }
+
+#[test]
+fn a_panic_ends_its_exchange_alone() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        respond.send_response(ok(), true).unwrap();
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        for (url, status) in
+            [("http://hello/", 200), ("http://panic/", 500), ("http://hello/", 200)]
+        {
+            app = app.ready().await.unwrap();
+            let response = app.send_request(get(url), true).unwrap().0.await.unwrap();
+            assert_eq!(response.status(), status, "{url}");
+        }
+    });
+    assert_eq!(world.counters.panics.get(), 1);
+}

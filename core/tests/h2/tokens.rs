@@ -1,6 +1,6 @@
 //! Where the token goes, and what happens when a service refuses it.
 
-use crate::world::{World, fields, get, token};
+use crate::world::{Heard, World, fields, get, read, send, token};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{Request, Response};
@@ -103,5 +103,62 @@ fn an_apps_own_refusal_passes() {
     let own = [("authorization", "Bearer old"), ("x-serverless-authorization", "Bearer a.b.c")];
     *request.headers_mut() = fields(&own);
     assert_eq!(world.run(world.ask(request, None)).status(), 401);
+    assert!(world.tokens.next.lock().unwrap().is_some());
+}
+
+#[test]
+fn a_body_that_is_still_coming_is_sent_again_from_its_beginning() {
+    let world = World::new(Upstream::Same);
+    let (first, firsts) = async_channel::bounded(1);
+    world.tls_service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let first = first.clone();
+        async move {
+            let (head, mut body) = request.into_parts();
+            if head.headers["authorization"] == "Bearer new" {
+                let heard = read(&mut body).await.unwrap();
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(heard.into(), true).unwrap();
+                return;
+            }
+            assert_eq!(body.data().await.unwrap().unwrap(), "one ");
+            let challenge = "Bearer error=\"invalid_token\"";
+            let refusal = Response::builder().status(401).header("www-authenticate", challenge);
+            respond.send_response(refusal.body(()).unwrap(), true).unwrap();
+            first.send(()).await.unwrap();
+        }
+    });
+    *world.tokens.ready.lock().unwrap() = token("old");
+    *world.tokens.next.lock().unwrap() = token("new");
+    let heard = world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b"one "), false).unwrap();
+        firsts.recv().await.unwrap();
+        stream.send_data(Bytes::from_static(b"two"), true).unwrap();
+        Heard::all(response).await.unwrap()
+    });
+    assert_eq!((heard.status(), heard.body.as_slice()), (200, b"one two".as_slice()));
+}
+
+#[test]
+fn a_body_too_large_to_keep_is_not_sent_again() {
+    let world = World::new(Upstream::Same);
+    world.tls_service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        read(&mut request.into_body()).await.unwrap();
+        let challenge = "Bearer error=\"invalid_token\"";
+        let refusal = Response::builder().status(401).header("www-authenticate", challenge);
+        respond.send_response(refusal.body(()).unwrap(), true).unwrap();
+    });
+    *world.tokens.ready.lock().unwrap() = token("old");
+    *world.tokens.next.lock().unwrap() = token("new");
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        send(&mut stream, vec![0; 200_000].into()).await.unwrap();
+        stream.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 401);
+    });
     assert!(world.tokens.next.lock().unwrap().is_some());
 }
