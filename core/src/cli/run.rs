@@ -52,12 +52,7 @@ fn run(parsed: Parsed, argv: &[OsString]) -> Code {
         Ok(user) => user,
         Err(error) => return fail(&error, Code::USAGE),
     };
-    let plan = Plan {
-        argv,
-        env: &[],
-        user: user.as_ref(),
-        whole_group: config.forward_to_group,
-    };
+    let plan = Plan { argv, env: &[], user: user.as_ref(), whole_group: config.forward_to_group };
     let engine = match builder.start() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
