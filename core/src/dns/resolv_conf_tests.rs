@@ -238,30 +238,17 @@ fn a_path_that_is_no_file_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
-fn no_reader_sees_a_mixture() {
-    use std::sync::atomic::AtomicBool;
+fn shorter_content_covers_the_longer_in_one_write() {
+    assert_eq!(take_over::padded(b"ab\n", 6), b"ab\n\n\n\n");
+    assert_eq!(take_over::padded(b"ab\n", 3), b"ab\n");
+    assert_eq!(take_over::padded(b"ab\n", 0), b"ab\n");
     let directory = Directory::new();
-    let content = b"nameserver 169.254.169.254\n";
-    let (path, done) = (directory.file(content), AtomicBool::new(false));
-    let ours = render(content, &wanted());
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut seen = 0_usize;
-            while !done.load(Ordering::Relaxed) {
-                let mut now = fs::read(&path).unwrap();
-                let end = now.iter().rposition(|byte| *byte != b'\n').map_or(0, |at| at + 2);
-                now.truncate(end);
-                assert!(now == content || now == ours, "{}", String::from_utf8_lossy(&now));
-                seen += 1;
-            }
-            seen
-        });
-        for _ in 0..500 {
-            take(&path).restore().unwrap();
-        }
-        done.store(true, Ordering::Relaxed);
-        assert!(reader.join().unwrap() > 0);
-    });
+    let path = directory.file(&b"# long\n".repeat(10_000));
+    let original = Original { bytes: b"# short\n".to_vec(), ..Original::default() };
+    let taken = TakeOver::write(&path, &original, &wanted()).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), render(&original.bytes, &wanted()));
+    taken.restore().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"# short\n");
 }
 
 #[test]

@@ -71,15 +71,19 @@ impl Server {
     /// Serves on these sockets until the drain starts; the sockets close then.
     /// The server is used up, so that it does not hold up the drain.
     pub fn serve(self, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) {
-        let tasks = self.shared.tasks.clone();
         for socket in udp {
-            tasks
-                .spawn_vital("DNS over UDP", until_drained(self.shared.clone(), serve_udp, socket));
+            let serving = until_drained(self.shared.clone(), serve_udp, socket);
+            self.shared.tasks.spawn_vital("DNS over UDP", serving);
         }
         for listener in tcp {
-            let serve = |shared, listener| tcp::serve(shared, listener, tcp::Limits::default());
-            tasks.spawn_vital("DNS over TCP", until_drained(self.shared.clone(), serve, listener));
+            self.serve_tcp(listener, tcp::Limits::default());
         }
+    }
+
+    pub(super) fn serve_tcp(&self, listener: TcpListener, limits: tcp::Limits) {
+        let serve = move |shared, listener| tcp::serve(shared, listener, limits);
+        let serving = until_drained(self.shared.clone(), serve, listener);
+        self.shared.tasks.spawn_vital("DNS over TCP", serving);
     }
 }
 

@@ -145,7 +145,7 @@ async fn read_queries(
     let (permits, given) = async_channel::bounded(PIPELINE);
     while permits.send(()).await.is_ok() {
         let permit = Permit(given.clone());
-        let Ok(Ok(packet)) = deadline(idle, read(&mut stream)).await else { return };
+        let Ok(Ok(packet)) = deadline(idle, read_frame(&mut stream)).await else { return };
         place.connection.last.store(place.open.next(), Ordering::Relaxed);
         match shared.step(&packet, true).await {
             Step::Reply(reply, service) => {
@@ -172,7 +172,7 @@ async fn read_queries(
 }
 
 /// One frame.
-async fn read(stream: &mut Tcp) -> io::Result<Vec<u8>> {
+async fn read_frame(stream: &mut Tcp) -> io::Result<Vec<u8>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).await?;
     let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
