@@ -343,3 +343,16 @@ fn beyond_the_bound_there_is_servfail_and_no_memory() {
     let reply = ask(&running, &forwarder, &edns_query("one-more.com", 1, 1232, false));
     assert_eq!((code(&reply), info_code(&reply)), (2, 14));
 }
+
+#[test]
+fn what_was_cut_is_given_when_tcp_fails() {
+    let cut =
+        |query: &[u8]| vec![response(query, 0x0380, [&[record(1, 60, &[10, 0, 0, 1])], &[], &[]])];
+    let upstream = Upstream::new(Box::new(cut), Box::new(|_| Vec::new()));
+    let running = Running::new();
+    let forwarder = forwarder(&running, &[upstream.address], system());
+    let message = read(&ask(&running, &forwarder, &query("example.com", 1)));
+    assert!(message.metadata.truncation && message.answers.len() == 1);
+    ask(&running, &forwarder, &query("example.com", 1));
+    assert_eq!(upstream.asked(), 4, "and it is not kept");
+}

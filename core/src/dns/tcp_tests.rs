@@ -149,3 +149,15 @@ fn what_is_no_query_gets_no_answer_and_the_connection_goes_on() {
     let counters = &serving.running.counters;
     assert_eq!((counters.dns_queries.get(), counters.panics.get()), (1, 0));
 }
+
+#[test]
+fn an_idle_connection_does_not_hold_up_a_drain() {
+    let mut serving = serving(&[], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(&named(1, "localhost"))).unwrap();
+    receive(&stream);
+    let drain = std::mem::take(&mut serving.running.drain);
+    assert_eq!(crate::net::block_on(drain.finish(PATIENCE)), 0);
+    assert!(is_closed(&stream));
+    assert!(serving.running.failed.is_empty());
+}

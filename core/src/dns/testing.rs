@@ -174,11 +174,14 @@ impl Drop for Running {
 /// What a nameserver does with a query: the datagrams it sends.
 type Script = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
+/// Queries in the order in which they came, and whether over TCP.
+type Heard = Vec<(bool, Vec<u8>)>;
+
 /// A nameserver on a loopback port, over UDP and TCP, that follows a script.
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
-    /// What it was asked: `true` stands for TCP.
-    pub(super) heard: Arc<Mutex<Vec<(bool, Vec<u8>)>>>,
+    /// What it was asked.
+    pub(super) heard: Arc<Mutex<Heard>>,
 }
 
 impl Upstream {

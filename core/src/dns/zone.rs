@@ -183,7 +183,7 @@ impl<'z> Said<'z> {
             let (strip, data) = self.soa;
             builder.record(Section::Authority, strip, rtype::SOA, TTL, data);
         }
-        let service = self.service && matches!(query.qtype, rtype::A | rtype::AAAA | rtype::ANY);
+        let service = self.service && matches!(query.qtype, rtype::A | rtype::AAAA);
         Reply { bytes: builder.finish(limit, &[]), service }
     }
 }

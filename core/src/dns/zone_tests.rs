@@ -161,9 +161,12 @@ fn only_addresses_of_services_announce_a_request() {
     let service = |name, qtype| zone.answer(&parsed(&query(name, qtype)), 512).unwrap().service;
     assert!(service("hello.run.internal", A));
     assert!(service("hello.us-east1", AAAA));
-    for (name, qtype) in
-        [("hello.run.internal", MX), ("localhost", A), ("us-east1.run.internal", A)]
-    {
+    for (name, qtype) in [
+        ("hello.run.internal", 255),
+        ("hello.run.internal", MX),
+        ("localhost", A),
+        ("us-east1.run.internal", A),
+    ] {
         assert!(!service(name, qtype), "{name}");
     }
 }

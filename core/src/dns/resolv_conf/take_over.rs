@@ -134,8 +134,13 @@ fn replace_and_check(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// sees no line of the old content behind the new.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // Not cut on opening: a reader could see the file empty.
-    let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    // Not cut on opening: a reader could see the file empty. And created only
+    // if need be: the directory may be read-only around a file that is not.
+    options.read(true).write(true).truncate(false);
+    let mut file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create(true).open(path)?,
+        opened => opened?,
+    };
     let old = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     let padded = padded(bytes, old);
     if file.write(&padded)? != padded.len() {
