@@ -233,9 +233,14 @@ impl Upstream {
     }
 }
 
-/// A port of the loopback where nobody listens: its socket is bound and closed.
+/// A port of the loopback where nobody answers: the kernel refuses datagrams
+/// to a socket from any but its peer, and the socket keeps others off the port.
 pub(super) fn nobody() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.connect(address).unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// Numbers that look random and are the same every time (xorshift64).
