@@ -26,7 +26,7 @@ fn serving(upstream: &[SocketAddr]) -> Serving {
     let told = Arc::new(Mutex::new(Vec::new()));
     let hears = told.clone();
     let looked_up = Arc::new(move |name: &str| hears.lock().unwrap().push(name.to_owned()));
-    let (tasks, drain) = (running.tasks.clone(), running.drain.token());
+    let (tasks, drain) = (running.tasks.clone(), running.drain.watch());
     let server = Server::new(zone(true), forwarder, tasks, drain, looked_up);
     let udp = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = udp.local_addr().unwrap();

@@ -21,7 +21,7 @@ fn serving(upstream: &[SocketAddr], limits: Limits) -> Serving {
         running.tasks.clone(),
         Arc::new(SystemClock),
     );
-    let (tasks, drain) = (running.tasks.clone(), running.drain.token());
+    let (tasks, drain) = (running.tasks.clone(), running.drain.watch());
     let server = Server::new(zone(true), forwarder, tasks, drain, Arc::new(|_: &str| ()));
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();

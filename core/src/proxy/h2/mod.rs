@@ -16,6 +16,7 @@ mod over_h2;
 
 use super::Shared;
 use super::limits::HEAD_TIME;
+use super::pool::SMALL_FRAMES;
 use crate::net::{Buffer, Tcp, TokioIo, deadline};
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
@@ -33,10 +34,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const STREAMS: u32 = 256;
 /// As many stream windows as there are streams: stalled ones never starve others.
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
-/// The memory that the bookkeeping of small DATA frames may take before the
-/// library gives up the connection; with the library's own figure, tiny
-/// messages to a slow service would.
-const SMALL_FRAMES: usize = CONNECTION_WINDOW as usize / 2;
 /// The largest frame we take.
 const FRAME: u32 = 64 * 1024;
 /// The largest header list we take, trailers included.

@@ -19,10 +19,11 @@ const STREAM_WINDOW: u32 = 512 * 1024;
 /// can never starve the others.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 /// The memory that the bookkeeping of small DATA frames may take before the
-/// library gives up the connection. The library's own figure kills a
-/// connection whose messages are tiny and whose reader is slow; ours is that
-/// of half the connection's window.
-const SMALL_FRAMES: usize = CONNECTION_WINDOW as usize / 2;
+/// library gives up the connection, in bytes; a frame costs up to 256. The
+/// library's own figure kills a connection whose messages are tiny, and it
+/// never gives back what came for a stream that had just been cancelled. Ours
+/// ends a flood, and a million such frames beside none of ordinary size.
+pub(in crate::proxy) const SMALL_FRAMES: usize = 256 * 1024 * 1024;
 /// The largest frame we take: fewer frames for large bodies, within what a TLS
 /// record makes of them.
 const FRAME: u32 = 64 * 1024;

@@ -235,7 +235,8 @@ pub async fn streams<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    builder.max_header_list_size(512 * 1024);
+    // The default is used up by frames for streams that were cancelled.
+    builder.max_header_list_size(512 * 1024).data_frame_budget(1 << 30);
     let Ok(mut connection) = builder.handshake(io).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         tasks.spawn("a service's stream", handle(request, respond));
