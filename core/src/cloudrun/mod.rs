@@ -9,12 +9,14 @@ mod directory;
 mod metadata;
 mod place;
 mod regions;
+mod spent;
 mod token;
 mod urls;
 
 pub use directory::{CloudRunDirectory, Rules};
-pub use metadata::{Fault, Metadata};
+pub use metadata::Metadata;
 pub use place::Place;
+pub use spent::is_spent;
 pub use token::{FixedToken, MetadataTokens};
 
 use std::net::Ipv4Addr;
