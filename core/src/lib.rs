@@ -1,16 +1,41 @@
-//! runsd: service discovery and authentication for Cloud Run.
+//! runsd: service discovery and authentication for Cloud Run, as a library.
+//!
+//! An [`Engine`] makes `http://hello` reach the Cloud Run service *hello*,
+//! authenticated and over TLS: it answers DNS for the names of services, takes
+//! `/etc/resolv.conf` over, and runs a reverse proxy that adds an identity
+//! token to each request. Where that is not permitted, it runs the proxy alone
+//! and says with [`Engine::env`] how to use it.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! let engine = runsd::Engine::builder().set("region", "us-east1").start()?;
+//! println!("{} mode", engine.mode());
+//! engine.stop(Duration::from_secs(5))?;
+//! # Ok::<(), runsd::Error>(())
+//! ```
+//!
+//! The engine runs on threads of its own and needs no async runtime of the
+//! caller's. Everything it opens, writes or starts is gone after
+//! [`Engine::stop`], which dropping the last handle does too.
 
-pub mod auth;
+mod auth;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod cloudrun;
-pub mod control;
-pub mod http1;
-pub mod names;
-pub mod net;
-pub mod settings;
-pub(crate) mod sys;
-pub mod telemetry;
+mod cloudrun;
+mod control;
+mod dns;
+mod engine;
+mod http1;
+mod names;
+mod net;
+mod proxy;
+mod settings;
+mod sys;
+mod telemetry;
 
-/// The version of this package.
+pub use engine::{Builder, Engine, Error, ErrorKind, Mode, State, Stats, StopReport};
+pub use telemetry::{Level, Record};
+
+/// The version of this library, `MAJOR.MINOR.PATCH`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

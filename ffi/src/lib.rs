@@ -1,1 +1,22 @@
-//! ffi
+//! librunsd: the engine behind a C interface, one file per noun of the header.
+//!
+//! It owns the translation between C's values and the engine's, and nothing
+//! else; it must see the public API of the crate `runsd` alone. C programs call
+//! it, and every language that can call C. Each export passes through
+//! [`border`], so that no panic ever reaches a caller.
+
+mod border;
+mod config;
+mod engine;
+mod error;
+mod status;
+
+pub use config::{runsd_config, runsd_config_free, runsd_config_new, runsd_config_set};
+pub use engine::{
+    runsd_dns_addr, runsd_engine, runsd_engine_free, runsd_proxy_addr, runsd_start, runsd_state,
+    runsd_stop, runsd_stop_report,
+};
+pub use error::{
+    runsd_error, runsd_error_code, runsd_error_free, runsd_error_message, runsd_error_os,
+};
+pub use status::{runsd_abi_version, runsd_status_name, runsd_version};

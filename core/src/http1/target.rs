@@ -119,6 +119,14 @@ pub(crate) fn host(value: &[u8]) -> Result<&str, &'static str> {
     check(host).map(|()| host)
 }
 
+/// Host and port of a checked authority; an IPv6 address keeps its brackets.
+pub(crate) fn split_authority(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (authority, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +164,15 @@ mod tests {
         ] {
             assert!(Target::parse(method.as_bytes(), target.as_bytes()).is_err(), "{target}");
         }
+    }
+
+    #[test]
+    fn an_authority_is_a_host_and_a_port() {
+        assert_eq!(split_authority("a"), ("a", None));
+        assert_eq!(split_authority("a:80"), ("a", Some(80)));
+        assert_eq!(split_authority("a:"), ("a", None));
+        assert_eq!(split_authority("[::1]"), ("[::1]", None));
+        assert_eq!(split_authority("[::1]:8"), ("[::1]", Some(8)));
     }
 
     #[test]

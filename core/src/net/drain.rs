@@ -2,11 +2,12 @@
 //!
 //! The two halves of a drain have duties: the [`Drain`] says first "take no new
 //! work", then "leave at once"; a holder of a [`Token`] finishes its exchange
-//! after the first and may be dropped anywhere after the second.
+//! after the first and goes after the second. A [`Watch`] hears the same and is
+//! not counted: listeners hold one, and get a token for each piece of work.
 
 use super::time::deadline;
 use async_channel::{Receiver, Sender};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The half that tells.
@@ -16,16 +17,21 @@ pub struct Drain {
     aborting: Sender<()>,
     /// Closed when the last token has gone.
     gone: Receiver<()>,
-    token: Token,
+    held: Arc<Held>,
+    watch: Watch,
 }
 
-/// The half that is told; whoever holds one is counted.
+/// Hears what the drain says.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub struct Watch {
     draining: Receiver<()>,
     aborting: Receiver<()>,
-    held: Arc<Held>,
+    held: Weak<Held>,
 }
+
+/// One piece of work that is counted.
+#[derive(Debug)]
+pub struct Token(#[allow(dead_code, reason = "dropping it is what it is for")] Option<Arc<Held>>);
 
 #[derive(Debug)]
 struct Held(#[allow(dead_code, reason = "dropping it is what it is for")] Sender<()>);
@@ -34,22 +40,23 @@ impl Default for Drain {
     fn default() -> Drain {
         let (draining, is_draining) = async_channel::bounded(1);
         let (aborting, is_aborting) = async_channel::bounded(1);
-        let (held, gone) = async_channel::bounded(1);
-        let token =
-            Token { draining: is_draining, aborting: is_aborting, held: Arc::new(Held(held)) };
-        Drain { draining, aborting, gone, token }
+        let (sender, gone) = async_channel::bounded(1);
+        let held = Arc::new(Held(sender));
+        let watch =
+            Watch { draining: is_draining, aborting: is_aborting, held: Arc::downgrade(&held) };
+        Drain { draining, aborting, gone, held, watch }
     }
 }
 
 impl Drain {
-    /// A token for one more piece of work.
-    pub fn token(&self) -> Token {
-        self.token.clone()
+    /// A handle that hears what is said.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// How many tokens are held.
     pub fn held(&self) -> usize {
-        Arc::strong_count(&self.token.held) - 1
+        Arc::strong_count(&self.held) - 1
     }
 
     /// Says "take no new work".
@@ -60,10 +67,13 @@ impl Drain {
     /// Waits at most `time` for the tokens to be given back, then says "leave
     /// at once", waits for that too, and reports how many had to be told.
     pub async fn finish(self, time: Duration) -> usize {
-        let Drain { draining, aborting, gone, token } = self;
+        let Drain { draining, aborting, gone, held, watch: _ } = self;
         draining.close();
-        let held = Arc::downgrade(&token.held);
-        drop(token);
+        let held = {
+            let left = Arc::downgrade(&held);
+            drop(held);
+            left
+        };
         let _ = deadline(time, gone.recv()).await;
         let left = held.strong_count();
         aborting.close();
@@ -72,7 +82,12 @@ impl Drain {
     }
 }
 
-impl Token {
+impl Watch {
+    /// A token for one more piece of work.
+    pub fn token(&self) -> Token {
+        Token(self.held.upgrade())
+    }
+
     /// Whether new work must be refused.
     pub fn is_draining(&self) -> bool {
         self.draining.is_closed()
@@ -83,7 +98,7 @@ impl Token {
         let _ = self.draining.recv().await;
     }
 
-    /// Ends when the holder must leave at once.
+    /// Ends when work under way must be left at once.
     pub async fn aborting(&self) {
         let _ = self.aborting.recv().await;
     }
@@ -96,16 +111,17 @@ mod tests {
     #[test]
     fn a_drain_waits_for_what_is_at_work_and_counts_what_stays() {
         let drain = Drain::default();
-        let (quick, slow) = (drain.token(), drain.token());
+        let watch = drain.watch();
+        let (quick, slow) = (watch.token(), watch.token());
         assert_eq!(drain.held(), 2);
-        assert!(!quick.is_draining());
+        assert!(!watch.is_draining());
         let quick = async {
-            quick.draining().await;
+            watch.draining().await;
             drop(quick);
             usize::MAX
         };
         let slow = async {
-            slow.aborting().await;
+            watch.aborting().await;
             drop(slow);
             usize::MAX
         };
@@ -118,7 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_without_work_ends_at_once() {
-        assert_eq!(async_io::block_on(Drain::default().finish(Duration::from_secs(60))), 0);
+    fn a_drain_without_work_ends_at_once_whoever_watches() {
+        let drain = Drain::default();
+        let _watch = drain.watch();
+        assert_eq!(async_io::block_on(drain.finish(Duration::from_secs(60))), 0);
     }
 }

@@ -7,6 +7,7 @@
 mod buffer;
 mod dial;
 mod drain;
+mod outgoing;
 mod stream;
 mod tasks;
 mod tcp;
@@ -16,11 +17,12 @@ mod udp;
 
 pub use buffer::Buffer;
 pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
-pub use drain::{Drain, Token};
+pub use drain::{Drain, Token, Watch};
+pub use outgoing::Outgoing;
 pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub use tcp::{Tcp, TcpListener};
-pub use time::{Clock, Elapsed, SystemClock, deadline, sleep};
+pub use time::{Clock, Elapsed, SystemClock, deadline, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
 pub use udp::UdpSocket;
 

@@ -47,10 +47,26 @@ pub async fn sleep(time: Duration) {
     async_io::Timer::after(time).await;
 }
 
-/// Runs `future` for at most `time`; on [`Elapsed`] it has been dropped.
+/// A timer that fires this late did not measure its peer: the whole instance
+/// stood still, as a throttled one does between requests.
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
+/// Waits for `time`, and once more if the machine stood still meanwhile.
+pub async fn patience(time: Duration) {
+    loop {
+        let start = Instant::now();
+        sleep(time).await;
+        if start.elapsed() < time.saturating_add(STOOD_STILL) {
+            return;
+        }
+    }
+}
+
+/// Runs `future` for at most `time`, with [`patience`]; on [`Elapsed`] it has
+/// been dropped.
 pub async fn deadline<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
     futures_lite::future::or(async { Ok(future.await) }, async {
-        sleep(time).await;
+        patience(time).await;
         Err(Elapsed)
     })
     .await

@@ -1,0 +1,198 @@
+//! One question to one nameserver.
+//!
+//! It owns the wire side of asking: a socket of its own per attempt, a random
+//! ID, what counts as the answer, and the change to TCP. It must not know
+//! which nameservers there are or how long to wait; the race does.
+
+use super::answer::Answer;
+use super::reply::raw_opt;
+use super::wire::{AD, QR, Query, RD, rcode};
+use crate::net::{Tcp, UdpSocket};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+/// The largest datagram there is, in bytes.
+const LARGEST: usize = 1 << 16;
+/// Buffers kept for reuse; under a greater load more are made and freed.
+const KEPT: usize = 64;
+
+/// A question as it goes upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// Name, type and class.
+    pub(super) question: Vec<u8>,
+    /// RD and CD as the client has them.
+    pub(super) flags: u16,
+    pub(super) dnssec_ok: bool,
+    /// Whether the client itself came over TCP.
+    pub(super) over_tcp: bool,
+}
+
+/// Why a nameserver gave no answer.
+#[derive(Debug)]
+pub(super) enum Bad {
+    /// Nobody listens there, or the network failed.
+    Unreachable,
+    /// It answered SERVFAIL or REFUSED, with these explanations.
+    Answered(Vec<u8>),
+}
+
+impl From<io::Error> for Bad {
+    fn from(_: io::Error) -> Bad {
+        Bad::Unreachable
+    }
+}
+
+/// Receive buffers, shared by all attempts of one forwarder.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+struct Borrowed<'b> {
+    buffers: &'b Buffers,
+    bytes: Vec<u8>,
+}
+
+impl Buffers {
+    fn borrow(&self) -> Borrowed<'_> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Borrowed { buffers: self, bytes: kept.unwrap_or_else(|| vec![0; LARGEST]) }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.buffers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Request {
+    /// The request that `query` needs.
+    pub(super) fn new(query: &Query, over_tcp: bool) -> Request {
+        Request {
+            question: query.question.clone(),
+            flags: query.flags & (RD | super::wire::CD),
+            dnssec_ok: query.dnssec_ok(),
+            over_tcp,
+        }
+    }
+
+    /// The message. AD asks to be told what was validated (RFC 6840, section 5.7).
+    fn encode(&self, id: u16, edns: bool) -> Vec<u8> {
+        let mut message = Vec::with_capacity(12 + self.question.len() + 11);
+        message.extend(id.to_be_bytes());
+        message.extend((self.flags | AD).to_be_bytes());
+        message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
+        message.extend(&self.question);
+        if edns {
+            message.extend(raw_opt(0, self.dnssec_ok, &[]));
+        }
+        message
+    }
+
+    /// Asks `server` and waits without limit for what it says.
+    ///
+    /// # Errors
+    /// [`Bad`] if another server should be asked.
+    pub(super) async fn ask(&self, server: SocketAddr, buffers: &Buffers) -> Result<Answer, Bad> {
+        let answer = match self.ask_once(server, buffers, true).await? {
+            Heard::Answer(answer) => answer,
+            // It does not know EDNS (RFC 6891, section 6.2.2).
+            Heard::NoEdns => match self.ask_once(server, buffers, false).await? {
+                Heard::Answer(answer) => answer,
+                Heard::NoEdns => return Err(Bad::Answered(Vec::new())),
+            },
+        };
+        match answer.code() {
+            rcode::SERVFAIL | rcode::REFUSED => Err(Bad::Answered(answer.errors().to_vec())),
+            _ => Ok(answer),
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        server: SocketAddr,
+        buffers: &Buffers,
+        edns: bool,
+    ) -> Result<Heard, Bad> {
+        if self.over_tcp {
+            return self.ask_tcp(server, edns).await;
+        }
+        match self.ask_udp(server, buffers, edns).await? {
+            Heard::Answer(cut) if cut.is_truncated() => {
+                // What fitted the datagram is better than nothing.
+                Ok(self.ask_tcp(server, edns).await.unwrap_or(Heard::Answer(cut)))
+            }
+            heard => Ok(heard),
+        }
+    }
+
+    async fn ask_udp(
+        &self,
+        server: SocketAddr,
+        buffers: &Buffers,
+        edns: bool,
+    ) -> Result<Heard, Bad> {
+        let (socket, id) = (UdpSocket::connect(server)?, random_id());
+        socket.send(&self.encode(id, edns)).await?;
+        let mut buffer = buffers.borrow();
+        loop {
+            let length = socket.recv(&mut buffer.bytes).await?;
+            let packet = buffer.bytes.get(..length).unwrap_or_default();
+            // Anything that is not the answer may be forged: wait on.
+            if let Some(heard) = self.hear(packet, id, edns) {
+                return Ok(heard);
+            }
+        }
+    }
+
+    async fn ask_tcp(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
+        let (mut stream, id) = (Tcp::connect(server).await?, random_id());
+        let message = self.encode(id, edns);
+        let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+        stream.write_all(&[&length.to_be_bytes(), message.as_slice()].concat()).await?;
+        loop {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).await?;
+            let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut packet).await?;
+            if let Some(heard) = self.hear(&packet, id, edns) {
+                return Ok(heard);
+            }
+        }
+    }
+
+    fn hear(&self, packet: &[u8], id: u16, edns: bool) -> Option<Heard> {
+        let header = super::wire::Reader::new(packet).header()?;
+        let opcode = header.flags & super::wire::OPCODE;
+        if header.id != id || header.flags & QR == 0 || opcode != 0 {
+            return None;
+        }
+        let broken = header.flags & 0x0F == rcode::FORMERR;
+        let answer = Answer::read(packet).filter(|answer| answer.answers(id, &self.question));
+        match answer {
+            Some(answer) if edns && broken && !answer.has_opt() => Some(Heard::NoEdns),
+            Some(answer) => Some(Heard::Answer(answer)),
+            // Old servers return nothing but the header.
+            None if edns && broken && header.counts == [0; 4] => Some(Heard::NoEdns),
+            None => None,
+        }
+    }
+}
+
+enum Heard {
+    Answer(Answer),
+    NoEdns,
+}
+
+/// A number that nobody off the path can guess: the standard library's keyed
+/// hash of nothing, whose key comes from the operating system. The port, which
+/// the kernel chooses, adds its own bits.
+fn random_id() -> u16 {
+    RandomState::new().build_hasher().finish() as u16
+}

@@ -1,0 +1,258 @@
+//! The forwarder: other people's names, through the cache or from upstream.
+//!
+//! It owns the cache and the questions under way, so that equal questions at
+//! the same time make one upstream query. It must not know zones or client
+//! sockets. The servers and the resolver call it.
+
+use super::answer::{Age, Answer};
+use super::cache::{Cache, Found, Key};
+use super::exchange::{Buffers, Request};
+use super::race::{Failure, race};
+use super::reply::{ede, servfail};
+use super::wire::{CD, Query, RD};
+use crate::net::{Clock, OwnAddresses, Tasks};
+use async_channel::{Receiver, Sender};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Questions that may be under way upstream.
+const MOST_FLIGHTS: usize = 1024;
+/// Clients that may wait for them; each costs about a kilobyte.
+const MOST_WAITING: usize = 16 * 1024;
+/// Names that are remembered.
+const MOST_ENTRIES: usize = 8192;
+/// Memory for them, in bytes.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Forwards queries to the original nameservers; cheap to clone.
+#[derive(Clone)]
+pub struct Forwarder(Arc<Inner>);
+
+struct Inner {
+    nameservers: Vec<SocketAddr>,
+    own: OwnAddresses,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    buffers: Arc<Buffers>,
+    /// The nameserver that answered last: a dead first one costs its second once.
+    preferred: AtomicUsize,
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+}
+
+struct State {
+    cache: Cache,
+    flights: HashMap<(Key, bool), Flight>,
+}
+
+/// A question under way. `ended` closes when `outcome` is there.
+#[derive(Clone)]
+struct Flight {
+    ended: Receiver<()>,
+    outcome: Arc<OnceLock<Outcome>>,
+}
+
+/// What came of a question.
+pub(super) type Outcome = Result<(Arc<Answer>, Age), Failure>;
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Forwarder({:?})", self.0.nameservers)
+    }
+}
+
+impl Forwarder {
+    /// A forwarder to `nameservers`, in this order, of which those in `own` are
+    /// never asked.
+    pub fn new(
+        nameservers: Vec<SocketAddr>,
+        own: OwnAddresses,
+        tasks: Tasks,
+        clock: Arc<dyn Clock>,
+    ) -> Forwarder {
+        let cache = Cache::new(MOST_ENTRIES, MOST_BYTES);
+        Forwarder(Arc::new(Inner {
+            nameservers,
+            own,
+            tasks,
+            clock,
+            buffers: Arc::default(),
+            preferred: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            state: Mutex::new(State { cache, flights: HashMap::new() }),
+        }))
+    }
+
+    /// The reply if it is known already.
+    pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
+        let key = key(query);
+        match self.0.state().cache.find(&key, self.0.clock.now()) {
+            Found::Answer(answer, age) => Some((answer, age)),
+            Found::Failed(_) | Found::Nothing => None,
+        }
+        .map(|(answer, age)| answer.reply(query, age, limit))
+    }
+
+    /// The reply to `query` in at most `limit` bytes, SERVFAIL at worst, within
+    /// about 4.5 s.
+    pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
+        match self.ask(query, over_tcp).await {
+            Ok((answer, age)) => answer.reply(query, age, limit),
+            Err(failure) => {
+                self.0.tasks.counters().dns_failed.add();
+                let (code, text) = failure.explained();
+                let options = match &failure {
+                    Failure::Answered(errors) if !errors.is_empty() => errors.clone(),
+                    _ => ede(code, text),
+                };
+                servfail(query, limit, &options)
+            }
+        }
+    }
+
+    /// The answer to `query`, from the cache or from upstream.
+    pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
+        let _waiting = Waiting::begin(&self.0)?;
+        let flight = {
+            let mut state = self.0.state();
+            let key = key(query);
+            match state.cache.find(&key, self.0.clock.now()) {
+                Found::Answer(answer, age) => return Ok((answer, age)),
+                Found::Failed(failure) => return Err(failure),
+                Found::Nothing => {}
+            }
+            let key = (Key::from(key), over_tcp);
+            match state.flights.get(&key) {
+                Some(flight) => flight.clone(),
+                None if state.flights.len() >= MOST_FLIGHTS => return Err(Failure::Busy),
+                None => self.start(&mut state, key, Request::new(query, over_tcp)),
+            }
+        };
+        let _ = flight.ended.recv().await;
+        flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+    }
+
+    /// What `failure` means, as half a sentence.
+    pub(super) fn say(&self, failure: &Failure) -> String {
+        let list: Vec<String> =
+            self.0.nameservers.iter().map(|server| server.ip().to_string()).collect();
+        let (who, list) = match list.len() {
+            1 => ("nameserver", list.concat()),
+            _ => ("nameservers", list.join(", ")),
+        };
+        match failure {
+            Failure::NoNameserver => "there is no nameserver to ask".to_owned(),
+            Failure::Silent => format!("the {who} {list} did not answer"),
+            Failure::Unreachable => format!("the {who} {list} cannot be reached"),
+            Failure::Answered(_) => format!("the {who} {list} failed (SERVFAIL or REFUSED)"),
+            Failure::Busy => "too many DNS queries are under way".to_owned(),
+            Failure::Internal => "an internal error, which has been logged".to_owned(),
+        }
+    }
+
+    /// The flight is a task of its own: a client that leaves must not end it.
+    fn start(&self, state: &mut State, key: (Key, bool), request: Request) -> Flight {
+        let (ending, ended) = async_channel::bounded(1);
+        let flight = Flight { ended, outcome: Arc::default() };
+        state.flights.insert(key.clone(), flight.clone());
+        let landing =
+            Landing { inner: self.0.clone(), key, outcome: flight.outcome.clone(), ending };
+        self.0.tasks.spawn("DNS lookup", async move {
+            let request = Arc::new(request);
+            let outcome = landing.inner.fly(&landing.key.0, request).await;
+            landing.land(outcome);
+        });
+        flight
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fly(&self, key: &Key, request: Arc<Request>) -> Outcome {
+        self.tasks.counters().dns_forwarded.add();
+        // Asked each time: our own addresses are known only when we listen.
+        let mut servers = self.nameservers.clone();
+        servers.retain(|server| !self.own.contains(*server));
+        let first = self.preferred.load(Ordering::Relaxed);
+        let buffers = self.buffers.clone();
+        match race(&servers, first, request, buffers, &*self.clock).await {
+            Ok((answer, server)) => {
+                self.preferred.store(server, Ordering::Relaxed);
+                let answer = Arc::new(answer);
+                self.state().cache.store(key, &answer, self.clock.now());
+                Ok((answer, Age::Seconds(0)))
+            }
+            // No fault of the name: the next question may find a server.
+            Err(Failure::NoNameserver) => Err(Failure::NoNameserver),
+            Err(failure) => match self.state().cache.fail(key, &failure, self.clock.now()) {
+                Some(stale) => Ok((stale, Age::Stale)),
+                None => Err(failure),
+            },
+        }
+    }
+}
+
+/// Ends a flight, whatever ends its task.
+struct Landing {
+    inner: Arc<Inner>,
+    key: (Key, bool),
+    outcome: Arc<OnceLock<Outcome>>,
+    ending: Sender<()>,
+}
+
+impl Landing {
+    fn land(self, outcome: Outcome) {
+        let _ = self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.inner.state().flights.remove(&self.key);
+        self.ending.close();
+    }
+}
+
+/// Counts a waiting client for as long as it waits.
+struct Waiting<'f>(&'f AtomicUsize);
+
+impl Waiting<'_> {
+    fn begin(inner: &Inner) -> Result<Waiting<'_>, Failure> {
+        let waiting = Waiting(&inner.waiting);
+        match inner.waiting.fetch_add(1, Ordering::Relaxed) {
+            MOST_WAITING.. => Err(Failure::Busy),
+            _ => Ok(waiting),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The cache's key. Lengths of labels are below the letters, so lowering the
+/// case of the whole name touches only letters.
+fn key(query: &Query) -> Vec<u8> {
+    let flags = (query.flags & (RD | CD)).to_be_bytes();
+    let [high, low] = flags;
+    let mut key = Vec::with_capacity(query.question.len() + 1);
+    key.push(low | high << 1 | u8::from(query.dnssec_ok()));
+    key.extend(&query.question);
+    let name_end = key.len().saturating_sub(4);
+    if let Some(name) = key.get_mut(1..name_end) {
+        name.make_ascii_lowercase();
+    }
+    key
+}
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

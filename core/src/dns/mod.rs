@@ -1,0 +1,37 @@
+//! The DNS server of runsd, and the client that looks up upstream names.
+//!
+//! It owns DNS messages, our zones, forwarding with its cache, and
+//! resolv.conf. It must not know what a service or a platform is: what a name
+//! is comes in as a function, everything else as plain values. The engine
+//! builds it; the dialer resolves upstream names through [`resolver`].
+
+mod answer;
+mod cache;
+mod exchange;
+mod forward;
+mod hosts;
+mod probe;
+mod race;
+mod reply;
+mod resolv_conf;
+mod resolve;
+mod server;
+mod tcp;
+mod wire;
+mod zone;
+
+pub use forward::Forwarder;
+pub use hosts::Hosts;
+pub use probe::probe;
+pub use resolv_conf::{
+    Marker, Original, ResolvConf, Restored, TakeOver, Wanted, read_original, render,
+};
+pub use resolve::resolver;
+pub use server::Server;
+pub use wire::{Edns, Invalid, Query};
+pub use zone::{Kind, LocalZone, Reply, Zone, ZoneConfig};
+
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,178 @@
+//! Asking the nameservers until one of them answers.
+//!
+//! It owns order and patience: attempts after 0, 1 and 2 s, the next server at
+//! once when one declines, an end after 4.5 s, because clients give up after
+//! 5 s. It must not know clients, the cache or messages.
+
+use super::exchange::{Bad, Buffers, Request};
+use crate::net::{BoxFuture, Clock};
+use futures_lite::FutureExt;
+use futures_lite::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::answer::Answer;
+
+/// How long an attempt is alone before the next one starts.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Attempts that are started by time.
+const ATTEMPTS: usize = 3;
+/// The end of every effort.
+const PATIENCE: Duration = Duration::from_millis(4500);
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no nameserver to ask that is not ourselves.
+    NoNameserver,
+    /// None of them answered in time.
+    Silent,
+    /// Nobody listens at any of them.
+    Unreachable,
+    /// They answered SERVFAIL or REFUSED, the last with these explanations.
+    Answered(Vec<u8>),
+    /// Too many questions are under way.
+    Busy,
+    /// Our own fault.
+    Internal,
+}
+
+impl Failure {
+    /// As an Extended DNS Error: INFO-CODE (RFC 8914, section 4) and text.
+    pub(super) fn explained(&self) -> (u16, &'static str) {
+        match self {
+            Failure::NoNameserver => (22, "there is no nameserver to ask"),
+            Failure::Silent => (22, "the nameservers did not answer"),
+            Failure::Unreachable => (23, "the nameservers cannot be reached"),
+            Failure::Answered(_) => (22, "the nameservers failed"),
+            Failure::Busy => (14, "too many queries are under way"),
+            Failure::Internal => (0, "internal error"),
+        }
+    }
+}
+
+type Attempt = BoxFuture<'static, (usize, Result<Answer, Bad>)>;
+
+enum Event {
+    Ended(usize, Result<Answer, Bad>),
+    Pause,
+    Late,
+}
+
+/// Asks `servers`, beginning at index `first`. Returns the answer and the index
+/// of the server that gave it.
+pub(super) async fn race(
+    servers: &[SocketAddr],
+    first: usize,
+    request: Arc<Request>,
+    buffers: Arc<Buffers>,
+    clock: &dyn Clock,
+) -> Result<(Answer, usize), Failure> {
+    let mut racers = Racers {
+        declined: vec![false; servers.len()],
+        turn: first,
+        running: Vec::new(),
+        servers,
+        request,
+        buffers,
+    };
+    if !racers.start() {
+        return Err(Failure::NoNameserver);
+    }
+    let (mut late, mut pause) = (clock.sleep(PATIENCE), clock.sleep(PAUSE));
+    let (mut timed, mut failure) = (1, Failure::Silent);
+    loop {
+        let ended = racers.ended();
+        let late = async {
+            (&mut late).await;
+            Event::Late
+        };
+        let next = async {
+            (&mut pause).await;
+            Event::Pause
+        };
+        match ended.or(late).or(next).await {
+            Event::Ended(server, Ok(answer)) => return Ok((answer, server)),
+            Event::Ended(server, Err(bad)) => {
+                failure = match bad {
+                    Bad::Unreachable => Failure::Unreachable,
+                    Bad::Answered(errors) => Failure::Answered(errors),
+                };
+                if !racers.decline(server) {
+                    return Err(failure);
+                }
+            }
+            Event::Pause => {
+                timed += 1;
+                racers.start();
+                pause = match timed {
+                    ATTEMPTS.. => Box::pin(std::future::pending()),
+                    _ => clock.sleep(PAUSE),
+                };
+            }
+            Event::Late => return Err(failure),
+        }
+    }
+}
+
+struct Racers<'s> {
+    servers: &'s [SocketAddr],
+    /// Those which will not be asked again.
+    declined: Vec<bool>,
+    /// Whose turn it is, counted on and on.
+    turn: usize,
+    running: Vec<(usize, Attempt)>,
+    request: Arc<Request>,
+    buffers: Arc<Buffers>,
+}
+
+impl Racers<'_> {
+    /// Starts the next attempt. False if nobody is left to ask.
+    fn start(&mut self) -> bool {
+        for _ in 0..self.servers.len() {
+            let index = self.turn % self.servers.len();
+            self.turn += 1;
+            let Some(server) = self.servers.get(index).copied() else { return false };
+            if self.declined.get(index) == Some(&false) {
+                let (request, buffers) = (self.request.clone(), self.buffers.clone());
+                let attempt = async move { (index, request.ask(server, &buffers).await) };
+                self.running.push((index, Box::pin(attempt)));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Counts a server out, and asks one that is not being asked at once.
+    /// False if all are out.
+    fn decline(&mut self, server: usize) -> bool {
+        if let Some(declined) = self.declined.get_mut(server) {
+            *declined = true;
+        }
+        self.running.retain(|(index, _)| *index != server);
+        if self.declined.iter().all(|declined| *declined) {
+            return false;
+        }
+        self.running.is_empty().then(|| self.start());
+        true
+    }
+
+    /// Waits until one of the attempts ends.
+    async fn ended(&mut self) -> Event {
+        let running = &mut self.running;
+        poll_fn(move |context| {
+            let mut at = 0;
+            while let Some((_, attempt)) = running.get_mut(at) {
+                if let Poll::Ready((server, result)) = attempt.poll(context) {
+                    drop(running.swap_remove(at));
+                    return Poll::Ready(Event::Ended(server, result));
+                }
+                at += 1;
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

@@ -1,0 +1,156 @@
+//! Taking resolv.conf over, and giving it back.
+//!
+//! It owns the file: container runtimes bind-mount it into a directory that
+//! may be read-only, so it is changed in place and nothing is put beside it.
+//! Readers never see half of two contents. Blocking; the engine calls it on the
+//! start and stop path.
+
+use super::marker::{Marked, Marker};
+use super::{Wanted, content};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The file as it was before any of us changed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Original {
+    /// Its content, recovered from the file itself where an engine changed it.
+    pub bytes: Vec<u8>,
+    /// Who has changed it, if somebody has: alive, or killed before it could
+    /// put the original back.
+    pub marked: Option<Marker>,
+    /// Whether there was no file.
+    pub missing: bool,
+}
+
+/// What came of giving the file back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// The original is there again.
+    Original,
+    /// Somebody else has changed the file since: it was left alone.
+    ChangedByOthers,
+}
+
+/// A file that is ours until it is restored, which dropping does too.
+#[derive(Debug)]
+pub struct TakeOver {
+    path: PathBuf,
+    original: Original,
+    /// What we wrote; `None` once restored.
+    ours: Option<Vec<u8>>,
+}
+
+/// Reads the file at `path`, which need not exist. Blocks on the file.
+///
+/// # Errors
+/// What the operating system says, a missing file excepted.
+pub fn read_original(path: &Path) -> io::Result<Original> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Original { missing: true, ..Original::default() });
+        }
+        read => read?,
+    };
+    Ok(match Marker::find(&bytes) {
+        Some(Marked { marker, original }) => Original {
+            missing: original.is_none(),
+            bytes: original.unwrap_or_default(),
+            marked: Some(marker),
+        },
+        None => Original { bytes, ..Original::default() },
+    })
+}
+
+impl TakeOver {
+    /// Writes what is `wanted` over the file at `path` and reads it back.
+    /// Blocks on the file.
+    ///
+    /// # Errors
+    /// What the operating system says, or that something else was read back;
+    /// the file is then as it was.
+    pub fn write(path: &Path, original: &Original, wanted: &Wanted) -> io::Result<TakeOver> {
+        let before = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read?),
+        };
+        let known = (!original.missing).then_some(original.bytes.as_slice());
+        let ours = content(known, wanted);
+        if let Err(error) = replace_and_check(path, &ours) {
+            put_back(path, before.as_deref());
+            return Err(error);
+        }
+        // The path may lead elsewhere when it is time to restore.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Ok(TakeOver { path, original: original.clone(), ours: Some(ours) })
+    }
+
+    /// Puts the original back, if the file is still ours. Blocks on the file.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn restore(mut self) -> io::Result<Restored> {
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> io::Result<Restored> {
+        let Some(ours) = self.ours.take() else { return Ok(Restored::Original) };
+        match std::fs::read(&self.path) {
+            Ok(now) if now == ours => {}
+            Ok(_) => return Ok(Restored::ChangedByOthers),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Restored::ChangedByOthers);
+            }
+            Err(error) => return Err(error),
+        }
+        if self.original.missing && std::fs::remove_file(&self.path).is_ok() {
+            return Ok(Restored::Original);
+        }
+        replace(&self.path, &self.original.bytes)?;
+        Ok(Restored::Original)
+    }
+}
+
+impl Drop for TakeOver {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; `restore` is for those who ask.
+        let _ = self.give_back();
+    }
+}
+
+fn replace_and_check(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = replace(path, bytes)?;
+    file.rewind()?;
+    let mut written = Vec::new();
+    file.read_to_end(&mut written)?;
+    if written == bytes {
+        return Ok(());
+    }
+    Err(io::Error::other("something else was read back than was written"))
+}
+
+/// Replaces the content in one write, padded with empty lines to the length it
+/// had, and cuts the padding off then: a reader in between sees either content
+/// and no mixture.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Not cut on opening: a reader could see the file empty.
+    let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let padded = [bytes, &vec![b'\n'; old.saturating_sub(bytes.len())]].concat();
+    if file.write(&padded)? != padded.len() {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "the write was cut short"));
+    }
+    file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    Ok(file)
+}
+
+/// After a failure: the file as it was, as well as can be.
+fn put_back(path: &Path, before: Option<&[u8]>) {
+    let now = std::fs::read(path).ok();
+    let _ = match before {
+        _ if now.as_deref() == before => Ok(()),
+        Some(before) => replace(path, before).map(|_| ()),
+        None => std::fs::remove_file(path),
+    };
+}

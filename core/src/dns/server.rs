@@ -1,0 +1,206 @@
+//! The DNS server: what happens to a packet, and the UDP sockets.
+//!
+//! It owns the way of a query: check, our zones, what is known, upstream. What
+//! is local is answered where it was read; what must wait becomes a task. It
+//! must not know what a name means. The engine starts it.
+
+use super::forward::Forwarder;
+use super::reply::{ede, servfail};
+use super::tcp;
+use super::wire::{Invalid, Query};
+use super::zone::Zone;
+use crate::net::{Panicked, Tasks, TcpListener, UdpSocket, Watch, sleep};
+use futures_lite::FutureExt;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest datagram there is, in bytes.
+const LARGEST: usize = 1 << 16;
+/// Errors of a socket in a row that end it.
+const MOST_ERRORS: u32 = 100;
+
+/// A server that is not serving yet.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What every query needs.
+pub(super) struct Shared {
+    zone: Zone,
+    forwarder: Forwarder,
+    pub(super) tasks: Tasks,
+    pub(super) drain: Watch,
+    looked_up: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// What comes of a packet.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Send this; then tell that this name will be needed.
+    Reply(Vec<u8>, Option<Query>),
+    /// Ask upstream.
+    Forward(Query),
+    /// Nothing.
+    Ignore,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({:?})", self.shared.zone)
+    }
+}
+
+impl Server {
+    /// A server of `zone` and, for other names, `forwarder`. When `drain` says
+    /// so it stops listening and finishes what is under way. `looked_up` hears
+    /// of every query for the address of a service, after its reply has been
+    /// sent; it must be cheap.
+    pub fn new(
+        zone: Zone,
+        forwarder: Forwarder,
+        tasks: Tasks,
+        drain: Watch,
+        looked_up: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Server {
+        Server { shared: Arc::new(Shared { zone, forwarder, tasks, drain, looked_up }) }
+    }
+
+    /// Serves on these sockets until the drain starts; the sockets close then.
+    /// The server is used up, so that it does not hold up the drain.
+    pub fn serve(self, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) {
+        let tasks = self.shared.tasks.clone();
+        for socket in udp {
+            tasks
+                .spawn_vital("DNS over UDP", until_drained(self.shared.clone(), serve_udp, socket));
+        }
+        for listener in tcp {
+            let serve = |shared, listener| tcp::serve(shared, listener, tcp::Limits::default());
+            tasks.spawn_vital("DNS over TCP", until_drained(self.shared.clone(), serve, listener));
+        }
+    }
+}
+
+/// Serves until the drain starts, then gives socket and token back and stays:
+/// an end of its own would count as a failure.
+async fn until_drained<S, F: Future<Output = String>>(
+    shared: Arc<Shared>,
+    serve: impl Fn(Arc<Shared>, S) -> F,
+    socket: S,
+) -> String {
+    let drain = shared.drain.clone();
+    let drained = async {
+        drain.draining().await;
+        None
+    };
+    if let Some(cause) = async { Some(serve(shared, socket).await) }.or(drained).await {
+        return cause;
+    }
+    drop(drain);
+    std::future::pending().await
+}
+
+impl Shared {
+    /// Everything about a packet that needs no waiting. A panic becomes
+    /// SERVFAIL, or silence where not even the question could be read.
+    pub(super) async fn step(&self, packet: &[u8], over_tcp: bool) -> Step {
+        let query = match self.tasks.guard("DNS query", async { Query::parse(packet) }).await {
+            Ok(Ok(query)) => query,
+            Ok(Err(Invalid::Answer(reply))) => {
+                self.tasks.counters().dns_queries.add();
+                return Step::Reply(reply, None);
+            }
+            Ok(Err(Invalid::Ignore)) | Err(Panicked) => return Step::Ignore,
+        };
+        self.tasks.counters().dns_queries.add();
+        let limit = limit(&query, over_tcp);
+        let local = async {
+            match self.zone.answer(&query, limit) {
+                Some(reply) => Some((reply.bytes, reply.service)),
+                None => self.forwarder.known(&query, limit).map(|bytes| (bytes, false)),
+            }
+        };
+        match self.tasks.guard("DNS query", local).await {
+            Ok(Some((bytes, service))) => Step::Reply(bytes, service.then_some(query)),
+            Ok(None) => Step::Forward(query),
+            Err(Panicked) => Step::Reply(self.panicked(&query, over_tcp), None),
+        }
+    }
+
+    /// The reply that must be waited for.
+    pub(super) async fn forward(&self, query: &Query, over_tcp: bool) -> Vec<u8> {
+        let reply = self.forwarder.reply(query, limit(query, over_tcp), over_tcp);
+        match self.tasks.guard("DNS query", reply).await {
+            Ok(reply) => reply,
+            Err(Panicked) => self.panicked(query, over_tcp),
+        }
+    }
+
+    fn panicked(&self, query: &Query, over_tcp: bool) -> Vec<u8> {
+        self.tasks.counters().dns_failed.add();
+        servfail(query, limit(query, over_tcp), &ede(0, "internal error"))
+    }
+
+    /// Announces a request to the service that was looked up.
+    pub(super) async fn announce(&self, query: &Query) {
+        let _ = self.tasks.guard("warm-up", async { (self.looked_up)(query.name()) }).await;
+    }
+}
+
+fn limit(query: &Query, over_tcp: bool) -> usize {
+    if over_tcp { usize::from(u16::MAX) } else { query.udp_limit() }
+}
+
+async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
+    let socket = Arc::new(socket);
+    let mut buffer = vec![0; LARGEST];
+    let mut errors = 0;
+    loop {
+        let (length, peer) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            Err(error) if errors < MOST_ERRORS => {
+                errors += 1;
+                trouble(&shared, &error).await;
+                continue;
+            }
+            Err(error) => return error.to_string(),
+        };
+        errors = 0;
+        let packet = buffer.get(..length).unwrap_or_default();
+        match shared.step(packet, false).await {
+            Step::Reply(reply, service) => {
+                // A client that is gone needs no reply.
+                let _ = socket.send_to(&reply, peer).await;
+                if let Some(query) = service {
+                    shared.announce(&query).await;
+                }
+            }
+            Step::Forward(query) => forward(&shared, &socket, query, peer),
+            Step::Ignore => {}
+        }
+    }
+}
+
+/// Out of memory or a network that goes down: it passes, or comes back at once.
+async fn trouble(shared: &Shared, error: &io::Error) {
+    shared.tasks.log().debug("dns", format_args!("cannot receive: {error}"));
+    sleep(Duration::from_millis(20)).await;
+}
+
+fn forward(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, query: Query, peer: SocketAddr) {
+    let (shared, socket) = (shared.clone(), socket.clone());
+    let tasks = shared.tasks.clone();
+    tasks.spawn("DNS query", async move {
+        let work = async {
+            let reply = shared.forward(&query, false).await;
+            let _ = socket.send_to(&reply, peer).await;
+        };
+        work.or(shared.drain.aborting()).await;
+    });
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

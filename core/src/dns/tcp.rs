@@ -1,0 +1,208 @@
+//! DNS over TCP (RFC 7766): framing, pipelining, and who has to go.
+//!
+//! It owns connections: queries are answered in the order in which answers
+//! come, a client that has finished sending still gets them, and the idlest
+//! connection makes room for a new one. What happens to a query, the server
+//! knows.
+
+use super::server::{Shared, Step};
+use crate::net::{Tcp, TcpListener, deadline};
+use async_channel::{Receiver, Sender};
+use futures_lite::future::try_zip;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Queries of one connection that may be under way at once.
+const PIPELINE: usize = 64;
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long the next query, or the writing of a reply, may take.
+    pub(super) idle: Duration,
+    /// How many may be open.
+    pub(super) connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { idle: Duration::from_secs(10), connections: 128 }
+    }
+}
+
+/// The open connections of one listener.
+#[derive(Debug, Default)]
+struct Open {
+    /// Counts up with every query: the order of last use.
+    turn: AtomicU64,
+    list: Mutex<Vec<Arc<Connection>>>,
+}
+
+/// One of them, as the others see it.
+#[derive(Debug)]
+struct Connection {
+    last: AtomicU64,
+    /// Closed to end it.
+    leave: Sender<()>,
+}
+
+impl Open {
+    /// Adds a connection; beyond `most`, the idlest is told to leave.
+    fn enter(&self, most: usize) -> (Arc<Connection>, Receiver<()>) {
+        let (leave, left) = async_channel::bounded(1);
+        let connection = Arc::new(Connection { last: AtomicU64::new(self.next()), leave });
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        while list.len() >= most.max(1) {
+            let idlest = list.iter().enumerate().min_by_key(|(_, one)| one.last());
+            let Some(at) = idlest.map(|(at, _)| at) else { break };
+            list.swap_remove(at).leave.close();
+        }
+        list.push(connection.clone());
+        (connection, left)
+    }
+
+    fn leave(&self, connection: &Arc<Connection>) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|one| !Arc::ptr_eq(one, connection));
+    }
+
+    fn next(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Connection {
+    fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+}
+
+/// Gives a connection's place back, whatever ends its task.
+struct Place {
+    open: Arc<Open>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.leave(&self.connection);
+    }
+}
+
+/// Accepts connections until the listener fails; returns why.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, limits: Limits) -> String {
+    let open = Arc::new(Open::default());
+    let handle = |(stream, _)| {
+        let (connection, told) = open.enter(limits.connections);
+        let place = Place { open: open.clone(), connection };
+        let shared = shared.clone();
+        let tasks = shared.tasks.clone();
+        tasks.spawn("DNS connection", async move {
+            let told = async {
+                let _ = told.recv().await;
+                Ok(())
+            };
+            let aborting = async {
+                shared.drain.aborting().await;
+                Ok(())
+            };
+            // Whatever ends a connection, the client sees it closed.
+            let _ = converse(&shared, stream, &place, limits.idle).or(told).or(aborting).await;
+        });
+    };
+    shared.tasks.accept_loop(|| listener.accept(), handle).await
+}
+
+/// Reads queries and writes replies until both are done. A connection that
+/// cannot be written to has nothing more to be read.
+async fn converse(
+    shared: &Arc<Shared>,
+    stream: Tcp,
+    place: &Place,
+    idle: Duration,
+) -> io::Result<()> {
+    let (replies, outgoing) = async_channel::bounded(PIPELINE);
+    let reading = async {
+        let queries = read_queries(shared, stream.clone(), place, idle, replies);
+        let draining = shared.drain.draining();
+        queries.or(draining).await;
+        Ok(())
+    };
+    try_zip(reading, write_replies(stream.clone(), outgoing, idle)).await.map(|_| ())
+}
+
+/// Reads until the client ends, is idle for too long, or breaks a frame off.
+async fn read_queries(
+    shared: &Arc<Shared>,
+    mut stream: Tcp,
+    place: &Place,
+    idle: Duration,
+    replies: Sender<Vec<u8>>,
+) {
+    let (permits, given) = async_channel::bounded(PIPELINE);
+    while permits.send(()).await.is_ok() {
+        let permit = Permit(given.clone());
+        let Ok(Ok(packet)) = deadline(idle, read(&mut stream)).await else { return };
+        place.connection.last.store(place.open.next(), Ordering::Relaxed);
+        match shared.step(&packet, true).await {
+            Step::Reply(reply, service) => {
+                let _ = replies.send(reply).await;
+                if let Some(query) = service {
+                    shared.announce(&query).await;
+                }
+            }
+            Step::Forward(query) => {
+                let (shared, replies) = (shared.clone(), replies.clone());
+                let tasks = shared.tasks.clone();
+                tasks.spawn("DNS query", async move {
+                    let work = async {
+                        let _permit = permit;
+                        let reply = shared.forward(&query, true).await;
+                        let _ = replies.send(reply).await;
+                    };
+                    work.or(shared.drain.aborting()).await;
+                });
+            }
+            Step::Ignore => {}
+        }
+    }
+}
+
+/// One frame.
+async fn read(stream: &mut Tcp) -> io::Result<Vec<u8>> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).await?;
+    let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut packet).await?;
+    Ok(packet)
+}
+
+/// Writes until no query is left that could have a reply.
+async fn write_replies(
+    mut stream: Tcp,
+    outgoing: Receiver<Vec<u8>>,
+    idle: Duration,
+) -> io::Result<()> {
+    while let Ok(reply) = outgoing.recv().await {
+        let Ok(length) = u16::try_from(reply.len()) else { continue };
+        let frame = [&length.to_be_bytes(), reply.as_slice()].concat();
+        deadline(idle, stream.write_all(&frame)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    }
+    stream.close().await
+}
+
+/// A place in the pipeline, given back when it goes.
+struct Permit(Receiver<()>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let _ = self.0.try_recv();
+    }
+}
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! What every mode needs: threads, executor, dialer, directory, tokens.
+
+use super::environment::{self, Lookup};
+use super::error::{Error, ErrorKind};
+use super::threads::Threads;
+use crate::auth::{TokenCache, TokenSource, Tokens};
+use crate::cloudrun::{
+    CloudRunDirectory, FixedToken, METADATA_ADDRESS, Metadata, MetadataTokens, Place, RESERVED,
+    Rules,
+};
+use crate::control::Client;
+use crate::dns::{Forwarder, Hosts, ResolvConf};
+use crate::names::Grammar;
+use crate::net::{
+    Clock, Dialer, Drain, Executing, OwnAddresses, Roots, SystemClock, Tasks, Tls, block_on,
+};
+use crate::proxy::{self, Proxy, Upstream};
+use crate::settings::{Config, UpstreamHttp};
+use crate::telemetry::{Counters, Log};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where the machine's own host table is.
+const HOSTS: &str = "/etc/hosts";
+
+/// What an engine is made from; the same for every mode it tries.
+pub(super) struct Plans {
+    pub(super) config: Config,
+    pub(super) log: Log,
+    pub(super) on_platform: bool,
+    /// A token that the user gives for every audience.
+    pub(super) fixed_token: Option<String>,
+    /// The variables of a proxy that the environment already names.
+    pub(super) foreign_proxy: Option<&'static str>,
+    /// The `no_proxy` that the environment has.
+    pub(super) no_proxy: Option<String>,
+}
+
+impl Plans {
+    pub(super) fn new(config: Config, log: Log, on_platform: bool, lookup: &Lookup) -> Plans {
+        let is_set = |name: &&str| environment::text(lookup, name).is_some();
+        let no_proxy = ["no_proxy", "NO_PROXY"];
+        Plans {
+            config,
+            log,
+            on_platform,
+            fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
+            foreign_proxy: ["http_proxy", "HTTP_PROXY"].into_iter().find(is_set),
+            no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
+        }
+    }
+}
+
+/// The rooms, introduced to each other and running on their threads.
+pub(super) struct Base {
+    pub(super) tasks: Tasks,
+    pub(super) own: OwnAddresses,
+    pub(super) place: Arc<Place>,
+    pub(super) directory: Arc<CloudRunDirectory>,
+    pub(super) forwarder: Forwarder,
+    pub(super) drain: Drain,
+    pub(super) counters: Arc<Counters>,
+    pub(super) failed: async_channel::Receiver<String>,
+    tokens: Arc<dyn Tokens>,
+    dialer: Arc<Dialer>,
+    executing: Arc<Executing>,
+    threads: Threads,
+}
+
+impl Base {
+    /// Starts the threads and begins to ask where we are.
+    pub(super) fn start(plans: &Plans, resolv_conf: &ResolvConf) -> Result<Base, Error> {
+        let config = &plans.config;
+        let (failing, failed) = async_channel::bounded(1);
+        let counters = Arc::<Counters>::default();
+        let executing =
+            Arc::new(Executing::new(plans.log.clone(), counters.clone(), failing.clone()));
+        let tasks = executing.tasks();
+        let threads = Threads::start(config.threads, &executing, &failing)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let own = OwnAddresses::default();
+        let nameservers = nameservers(plans, resolv_conf);
+        let forwarder = Forwarder::new(nameservers, own.clone(), tasks.clone(), clock.clone());
+        let hosts = Hosts::read(Path::new(HOSTS));
+        let resolve = crate::dns::resolver(forwarder.clone(), hosts, resolv_conf.search.clone());
+        let tls = Tls::new(Roots { file: config.ca_file.clone() }, plans.log.clone());
+        let dialer = Arc::new(Dialer::new(resolve, config.connect_to.clone(), tls, own.clone()));
+        let metadata = Metadata::new(Client::new(dialer.clone()), config.metadata_host.as_deref());
+        let place = Place::new(config.region.clone(), config.project.clone());
+        if plans.on_platform {
+            place.look_up(&metadata, &tasks, &clock);
+        }
+        let source: Arc<dyn TokenSource> = match &plans.fixed_token {
+            Some(token) => Arc::new(FixedToken(token.clone())),
+            None => Arc::new(MetadataTokens(metadata)),
+        };
+        let tokens: Arc<dyn Tokens> = Arc::new(TokenCache::new(source, clock, tasks.clone()));
+        let grammar = Grammar::new(&config.domain, RESERVED);
+        let directory = Arc::new(CloudRunDirectory::new(grammar, rules(plans), place.clone()));
+        let drain = Drain::default();
+        Ok(Base {
+            tasks,
+            own,
+            place,
+            directory,
+            forwarder,
+            drain,
+            counters,
+            failed,
+            tokens,
+            dialer,
+            executing,
+            threads,
+        })
+    }
+
+    /// Runs `work` on an engine thread and waits for it: what touches the
+    /// reactor first decides which thread its helper inherits signals from.
+    pub(super) fn on_engine<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (send, receive) = async_channel::bounded(1);
+        self.tasks.spawn("engine start", async move {
+            let _ = send.send(work()).await;
+        });
+        block_on(receive.recv())
+            .map_err(|_| Error::new(ErrorKind::Internal, "the engine's threads do not run"))
+    }
+
+    /// The proxy over this base.
+    pub(super) fn proxy(&self, config: &Config, forward: bool) -> Proxy {
+        let upstream = match config.upstream_http {
+            UpstreamHttp::Auto => Upstream::Same,
+            UpstreamHttp::One => Upstream::Http1,
+            UpstreamHttp::Two => Upstream::Http2,
+        };
+        Proxy::new(
+            proxy::Config { upstream, forward },
+            self.tasks.clone(),
+            self.directory.clone(),
+            self.tokens.clone(),
+            self.dialer.clone(),
+            self.drain.watch(),
+        )
+    }
+
+    /// Reads the trusted certificates: now, where the user named them and must
+    /// hear of a mistake, else soon, where nobody waits for it.
+    pub(super) fn prepare_tls(&self, config: &Config) -> Result<(), Error> {
+        if config.ca_file.is_some() {
+            let prepared = self.dialer.tls().prepare();
+            return prepared.map_err(|error| Error::new(ErrorKind::Config, error.to_string()));
+        }
+        let dialer = self.dialer.clone();
+        self.tasks.spawn("trusted certificates", async move {
+            // Without a file of the user's there is always the built-in set.
+            let _ = dialer.tls().prepare();
+        });
+        Ok(())
+    }
+
+    /// Lets work end for at most `drain` and stops the threads; how many
+    /// exchanges were cut.
+    pub(super) fn stop(self, drain: std::time::Duration) -> usize {
+        let aborted = block_on(self.drain.finish(drain));
+        self.threads.join();
+        drop(self.executing);
+        aborted
+    }
+}
+
+/// Where every other name is asked: what the user says, else what resolv.conf
+/// says, else the platform's own resolver.
+fn nameservers(plans: &Plans, resolv_conf: &ResolvConf) -> Vec<SocketAddr> {
+    if !plans.config.nameservers.is_empty() {
+        return plans.config.nameservers.clone();
+    }
+    let named: Vec<_> =
+        resolv_conf.nameservers.iter().map(|address| SocketAddr::new(*address, 53)).collect();
+    if named.is_empty() && plans.on_platform {
+        let platform = SocketAddr::new(METADATA_ADDRESS.into(), 53);
+        plans.log.warn(
+            "engine",
+            format_args!(
+                "{} names no nameserver; asking the platform's, {platform}. Name others with \
+                 --nameserver",
+                plans.config.resolv_conf.display()
+            ),
+        );
+        return vec![platform];
+    }
+    named
+}
+
+fn rules(plans: &Plans) -> Rules {
+    let config = &plans.config;
+    Rules {
+        routes: config.routes.clone(),
+        allow: config.allow.clone(),
+        any_project: config.allow_projects.any,
+        projects: config.allow_projects.numbers.clone(),
+        hash: config.project_hash.clone(),
+        by_grammar: plans.on_platform,
+    }
+}

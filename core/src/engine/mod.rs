@@ -1,0 +1,22 @@
+//! The engine: starts every room, introduces them to each other, and stops them.
+//!
+//! It owns the threads, the executor, the listeners' addresses and the state
+//! that callers see; it is the only room that knows all others and none knows
+//! it. The command line and the language interfaces call it through `lib.rs`.
+
+mod base;
+mod bind;
+mod builder;
+mod environment;
+mod error;
+mod handle;
+mod holder;
+mod mode;
+mod start;
+mod takeover;
+mod threads;
+
+pub use builder::Builder;
+pub use error::{Error, ErrorKind};
+pub use handle::{Engine, State, Stats, StopReport};
+pub use mode::Mode;

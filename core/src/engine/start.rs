@@ -1,0 +1,242 @@
+//! Starting: the best mode that works, and nothing left behind by one that
+//! does not.
+
+use super::base::{Base, Plans};
+use super::bind;
+use super::builder::Builder;
+use super::environment;
+use super::error::{Error, ErrorKind};
+use super::handle::{Engine, Facts, Shared};
+use super::mode::{self, Mode};
+use super::takeover::{self, Owned};
+use crate::cloudrun::{self, METADATA_ADDRESS, METADATA_NAMES};
+use crate::dns::{Original, ResolvConf};
+use crate::net::{block_on, deadline};
+use crate::settings::{Config, LogFormat, ModeChoice};
+use crate::telemetry::{Counters, Format, Log, Sink};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a start waits for the metadata server.
+const PLACE: Duration = Duration::from_secs(2);
+
+/// What there is to stop.
+pub(super) struct Running {
+    base: Base,
+    resolv_conf: Option<Owned>,
+    log: Log,
+}
+
+impl Running {
+    /// Puts resolv.conf back first, so that no new name leads here.
+    pub(super) fn stop(self, drain: Duration) -> usize {
+        if let Some(owned) = self.resolv_conf {
+            owned.restore(&self.log);
+        }
+        self.base.stop(drain)
+    }
+}
+
+/// One mode that works, before it is handed over.
+pub(super) struct Ready {
+    pub(super) base: Base,
+    pub(super) resolv_conf: Option<Owned>,
+    pub(super) dns_addrs: Vec<SocketAddr>,
+    pub(super) proxy_addrs: Vec<SocketAddr>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// Starts an engine.
+pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
+    let config = builder.config()?;
+    let lookup = builder.lookup;
+    let on_platform = cloudrun::detect(|name| environment::text(&lookup, name).is_some()).is_some();
+    let log = log(&config, on_platform, builder.log);
+    let app_port = environment::text(&lookup, "PORT").and_then(|port| port.parse().ok());
+    let plan = mode::choose(&config, mode::Facts { on_platform, app_port });
+    if plan.mode == Mode::Off {
+        log.debug("engine", format_args!("nothing to do here; the mode is off"));
+        return Ok(idle());
+    }
+    let plans = Plans::new(config, log, on_platform, &lookup);
+    let original = takeover::original(&plans)?;
+    if takeover::is_nested(&plans.config, &original) {
+        plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
+        return Ok(idle());
+    }
+    if let Some(because) = &plan.because {
+        give_way(&plans, because)?;
+    }
+    if plan.mode == Mode::Proxy {
+        return proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans));
+    }
+    match full(&plans, &original) {
+        Ok(ready) => Ok(run(ready, Mode::Full, &plans)),
+        Err(error) if may_give_way(&plans.config, &error) => {
+            give_way(&plans, &error)?;
+            proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn log(config: &Config, on_platform: bool, callback: Option<super::builder::LogCallback>) -> Log {
+    let format = match config.log_format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+        LogFormat::Auto if on_platform => Format::Json,
+        LogFormat::Auto => Format::Text,
+    };
+    Log::new(config.log_level, callback.map_or(Sink::Stderr(format), Sink::Callback))
+}
+
+fn idle() -> Engine {
+    let facts = Facts {
+        mode: Mode::Off,
+        dns_addrs: Vec::new(),
+        proxy_addrs: Vec::new(),
+        env: Vec::new(),
+        counters: Arc::<Counters>::default(),
+    };
+    Engine::new(Shared::new(facts, None))
+}
+
+/// Whether the proxy mode may take the full mode's place: not where the user
+/// asked for the full one, nor for a mistake in the settings.
+fn may_give_way(config: &Config, error: &Error) -> bool {
+    let passing = matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::Permission | ErrorKind::Io | ErrorKind::ResolvConf
+    );
+    passing && config.mode == ModeChoice::Auto
+}
+
+/// Says why there is no full mode; with `strict` that is the end.
+fn give_way(plans: &Plans, because: &dyn std::fmt::Display) -> Result<(), Error> {
+    if plans.config.strict {
+        let text = format!("no full mode: {because}");
+        return Err(Error::new(ErrorKind::Io, text));
+    }
+    plans.log.warn(
+        "engine",
+        format_args!(
+            "proxy mode instead of full mode: {because}. The app is told of the proxy by \
+             http_proxy, which Java and Node's fetch (without NODE_USE_ENV_PROXY=1) ignore"
+        ),
+    );
+    Ok(())
+}
+
+/// DNS, resolv.conf and the proxy on port 80.
+fn full(plans: &Plans, original: &Original) -> Result<Ready, Error> {
+    let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
+    match takeover::full(plans, original, &base) {
+        Ok((resolv_conf, dns_addrs, proxy_addrs)) => {
+            base.prepare_tls(&plans.config)?;
+            Ok(Ready { base, resolv_conf, dns_addrs, proxy_addrs, env: Vec::new() })
+        }
+        Err(error) => {
+            base.stop(Duration::ZERO);
+            Err(error)
+        }
+    }
+}
+
+/// The proxy alone, of which the app is told by its environment.
+fn proxy(plans: &Plans, original: &Original) -> Result<Ready, Error> {
+    let config = &plans.config;
+    if let Some(name) = plans.foreign_proxy {
+        let text = format!(
+            "the environment already names a proxy ({name}), which is left as it is: names of \
+             services will not lead to runsd"
+        );
+        if config.strict {
+            return Err(Error::new(ErrorKind::State, text));
+        }
+        plans.log.warn("engine", format_args!("{text}"));
+    }
+    let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
+    match listen(plans, &base) {
+        Ok(proxy_addrs) => {
+            let env = match proxy_addrs.first() {
+                Some(address) if plans.foreign_proxy.is_none() => proxy_env(plans, *address),
+                _ => Vec::new(),
+            };
+            Ok(Ready { base, resolv_conf: None, dns_addrs: Vec::new(), proxy_addrs, env })
+        }
+        Err(error) => {
+            base.stop(Duration::ZERO);
+            Err(error)
+        }
+    }
+}
+
+fn listen(plans: &Plans, base: &Base) -> Result<Vec<SocketAddr>, Error> {
+    let config = &plans.config;
+    // A port of the kernel's choice cannot be in anybody's way.
+    let wanted = if config.proxy_addrs == Config::default().proxy_addrs {
+        vec![SocketAddr::from(([127, 0, 0, 1], 0))]
+    } else {
+        config.proxy_addrs.clone()
+    };
+    let own = base.own.clone();
+    let bound = base.on_engine(move || bind::proxy(&wanted, &own))??;
+    base.prepare_tls(config)?;
+    if plans.on_platform && config.strict {
+        await_place(plans, base)?;
+    }
+    base.proxy(config, true).serve(bound.listeners);
+    Ok(bound.addresses)
+}
+
+/// What tells an app of the proxy. Loopback and the metadata server stay its own.
+fn proxy_env(plans: &Plans, address: SocketAddr) -> Vec<(String, String)> {
+    let url = format!("http://{address}");
+    let mut direct: Vec<String> = plans.no_proxy.iter().cloned().collect();
+    direct.extend(["localhost", "127.0.0.1", "::1", "metadata"].map(str::to_owned));
+    direct.push(METADATA_ADDRESS.to_string());
+    direct.extend(METADATA_NAMES.iter().map(|name| (*name).to_owned()));
+    let direct = direct.join(",");
+    [("http_proxy", &url), ("HTTP_PROXY", &url), ("no_proxy", &direct), ("NO_PROXY", &direct)]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into()
+}
+
+/// Waits for a while to learn where we are.
+pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
+    if block_on(deadline(PLACE, base.place.settled())).is_ok() {
+        return Ok(());
+    }
+    let missing = base.place.both().err().unwrap_or_default();
+    if plans.config.strict {
+        return Err(Error::new(ErrorKind::Metadata, format!("not known where we run: {missing}")));
+    }
+    plans.log.warn(
+        "engine",
+        format_args!(
+            "not known yet where we run: {missing}. The app starts; requests to services wait \
+             until it is known. --region and --project say it without the metadata server"
+        ),
+    );
+    Ok(())
+}
+
+fn run(ready: Ready, mode: Mode, plans: &Plans) -> Engine {
+    let Ready { base, resolv_conf, dns_addrs, proxy_addrs, env } = ready;
+    plans.log.info(
+        "engine",
+        format_args!("{mode} mode; DNS on {dns_addrs:?}, the proxy on {proxy_addrs:?}"),
+    );
+    let (tasks, failed) = (base.tasks.clone(), base.failed.clone());
+    let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters: base.counters.clone() };
+    let running = Running { base, resolv_conf, log: plans.log.clone() };
+    let shared = Shared::new(facts, Some(running));
+    let told = Arc::downgrade(&shared);
+    tasks.spawn("failure watch", async move {
+        if let (Ok(cause), Some(shared)) = (failed.recv().await, told.upgrade()) {
+            shared.fail(cause);
+        }
+    });
+    Engine::new(shared)
+}

@@ -1,0 +1,246 @@
+//! The errors that the proxy itself answers with: status, cause and remedy, as
+//! problem details (RFC 9457) that `Proxy-Status` (RFC 9209) marks as ours, or
+//! as gRPC's trailers-only form for a gRPC request.
+
+use crate::auth::TokenError;
+use crate::http1::{BodyError, HeadError};
+use crate::names::Refusal;
+use crate::net::{DialError, TlsError};
+use std::fmt;
+
+/// Why the proxy answers instead of the service.
+#[derive(Debug)]
+pub(super) enum ProxyError {
+    /// The request cannot be read.
+    Head(HeadError),
+    /// The request's body cannot be read.
+    Body(BodyError),
+    /// The request's target or host is not one.
+    Target(&'static str),
+    /// The head took too long.
+    SlowHead,
+    /// CONNECT to a reverse proxy.
+    Connect,
+    /// The host leads nowhere.
+    Refused(Refusal),
+    /// There is no token.
+    Token {
+        /// The host that the name was mapped to.
+        host: String,
+        /// Why.
+        cause: TokenError,
+    },
+    /// There is no connection.
+    Dial {
+        /// What the app called.
+        name: String,
+        /// Why.
+        cause: DialError,
+    },
+    /// The connection broke, or what came over it is not HTTP.
+    Upstream {
+        /// What the app called.
+        name: String,
+        /// The host that the name was mapped to.
+        host: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A defect of ours.
+    Internal,
+}
+
+/// An answer of the proxy's own.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The value of `Proxy-Status`.
+    pub(super) proxy_status: String,
+    /// The body, `application/problem+json`.
+    pub(super) body: String,
+    /// The status and message for a gRPC request.
+    pub(super) grpc: (u8, String),
+}
+
+impl ProxyError {
+    /// The status, and RFC 9209's name of the error.
+    fn class(&self) -> (u16, &'static str) {
+        match self {
+            ProxyError::Head(error) => (error.status(), "http_request_error"),
+            ProxyError::Body(_) | ProxyError::Target(_) => (400, "http_request_error"),
+            ProxyError::SlowHead => (408, "http_request_error"),
+            ProxyError::Connect => (405, "http_request_denied"),
+            ProxyError::Refused(Refusal::Unsettled { .. }) => (503, "destination_unavailable"),
+            ProxyError::Refused(_) => (421, "http_request_denied"),
+            ProxyError::Token { .. } => (503, "proxy_internal_response"),
+            ProxyError::Dial { cause, .. } => match cause {
+                DialError::Resolve { .. } => (502, "dns_error"),
+                DialError::Loop { .. } => (508, "proxy_loop_detected"),
+                DialError::Connect { .. } => (502, "connection_refused"),
+                DialError::Timeout { .. } => (504, "connection_timeout"),
+                DialError::Tls { cause: TlsError::Certificate(_), .. } => {
+                    (502, "tls_certificate_error")
+                }
+                DialError::Tls { .. } => (502, "tls_protocol_error"),
+            },
+            ProxyError::Upstream { .. } => (502, "http_protocol_error"),
+            ProxyError::Internal => (502, "proxy_internal_error"),
+        }
+    }
+
+    /// gRPC's status code: 14 UNAVAILABLE may be tried again, 16
+    /// UNAUTHENTICATED not, 3 INVALID_ARGUMENT and 5 NOT_FOUND are the caller's.
+    fn grpc(&self) -> u8 {
+        match self {
+            ProxyError::Token { cause, .. } if cause.permanent => 16,
+            ProxyError::Head(_)
+            | ProxyError::Body(_)
+            | ProxyError::Target(_)
+            | ProxyError::Connect => 3,
+            ProxyError::Refused(Refusal::Unsettled { .. }) => 14,
+            ProxyError::Refused(_) => 5,
+            ProxyError::Internal => 13,
+            _ => 14,
+        }
+    }
+
+    /// What is said in answer.
+    pub(super) fn answer(&self) -> Answer {
+        let (status, error) = self.class();
+        let detail = self.to_string();
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": reason(status),
+            "status": status,
+            "detail": detail,
+        });
+        // A quoted string of RFC 8941 has printable ASCII alone.
+        let details: String = detail
+            .chars()
+            .filter(|c| c.is_ascii_graphic() || *c == ' ')
+            .map(|c| if matches!(c, '"' | '\\') { '\'' } else { c })
+            .collect();
+        Answer {
+            status,
+            proxy_status: format!("runsd; error={error}; details=\"{details}\""),
+            body: format!("{body}\n"),
+            grpc: (self.grpc(), percent_encoded(&detail)),
+        }
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyError::Head(error) => write!(f, "runsd cannot read the request: {error}"),
+            ProxyError::Body(error) => write!(f, "runsd cannot read the request: {error}"),
+            ProxyError::Target(what) => write!(f, "runsd cannot read the request: {what}"),
+            ProxyError::SlowHead => f.write_str("the request's head did not arrive within 30 s"),
+            ProxyError::Connect => {
+                f.write_str("CONNECT is for a forward proxy; call the service by http://NAME")
+            }
+            ProxyError::Refused(refusal) => refusal.fmt(f),
+            ProxyError::Token { host, cause } => write!(f, "cannot call {host}: {cause}"),
+            ProxyError::Dial { name, cause } => write!(f, "cannot reach {name}: {cause}"),
+            ProxyError::Upstream { name, host, cause } => {
+                write!(f, "{name} ({host}) failed: {cause}")
+            }
+            ProxyError::Internal => f.write_str("an internal error of runsd; its log has more"),
+        }
+    }
+}
+
+/// gRPC's encoding of a status message (its HTTP/2 protocol document,
+/// "Percent-Byte-Unencoded").
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// The reason phrases of the statuses that the proxy itself uses.
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        508 => "Loop Detected",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused_connection() -> ProxyError {
+        ProxyError::Dial {
+            name: "hello".into(),
+            cause: DialError::Connect {
+                address: "192.0.2.1:443".parse().unwrap(),
+                cause: std::io::ErrorKind::ConnectionRefused.into(),
+            },
+        }
+    }
+
+    #[test]
+    fn an_answer_names_what_was_called_and_why_it_failed() {
+        let answer = refused_connection().answer();
+        assert_eq!(answer.status, 502);
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["status"], 502);
+        assert!(body["detail"].as_str().unwrap().contains("hello"));
+        assert!(answer.proxy_status.starts_with("runsd; error=connection_refused"));
+        assert_eq!(answer.grpc.0, 14);
+    }
+
+    #[test]
+    fn every_class_has_its_status() {
+        let token = |permanent| ProxyError::Token {
+            host: "h".into(),
+            cause: TokenError { audience: "a".into(), cause: "c".into(), permanent },
+        };
+        let dial = |cause| ProxyError::Dial { name: "n".into(), cause };
+        let host = || "h".to_owned();
+        let address = "192.0.2.1:443".parse().unwrap();
+        for (error, status, grpc) in [
+            (ProxyError::Head(HeadError::TargetTooLong), 414, 3),
+            (ProxyError::Target("x"), 400, 3),
+            (ProxyError::SlowHead, 408, 14),
+            (ProxyError::Connect, 405, 3),
+            (ProxyError::Refused(Refusal::Reserved { host: host() }), 421, 5),
+            (ProxyError::Refused(Refusal::Unsettled { host: host(), missing: host() }), 503, 14),
+            (token(false), 503, 14),
+            (token(true), 503, 16),
+            (dial(DialError::Resolve { host: host(), cause: host() }), 502, 14),
+            (dial(DialError::Loop { host: host(), address }), 508, 14),
+            (dial(DialError::Timeout { address, step: "connect" }), 504, 14),
+            (ProxyError::Internal, 502, 13),
+        ] {
+            let answer = error.answer();
+            assert_eq!((answer.status, answer.grpc.0), (status, grpc), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_an_app_typed_cannot_break_a_header() {
+        let odd = Refusal::Name { host: "a\"b\r\nX: y\u{e9}%".into(), rule: "no".into() };
+        let answer = ProxyError::Refused(odd).answer();
+        assert!(!answer.proxy_status.contains(['\r', '\n']));
+        assert_eq!(answer.proxy_status.matches('"').count(), 2);
+        assert!(!answer.grpc.1.contains(['\r', '\n', '\u{e9}']));
+    }
+}

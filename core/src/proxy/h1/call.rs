@@ -1,0 +1,211 @@
+//! One request: where it goes, what proves who sends it, and over which
+//! connection, with the one retry that each of these may need.
+
+use super::connection::{Client, Scratch};
+use super::exchange::{Exchange, Outcome, Upload};
+use super::request::{self, Asked, carrier};
+use crate::auth::IdToken;
+use crate::http1::{self, RequestHead, TargetForm};
+use crate::names::Target;
+use crate::net::{Buffer, Stream};
+use crate::proxy::Shared;
+use crate::proxy::error::ProxyError;
+use crate::proxy::forward::{self, Way};
+use crate::proxy::policy::Carry;
+use crate::proxy::pool::{self, H1};
+use futures_lite::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What becomes of the app's connection.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The next request.
+    Again,
+    /// Its end, in order.
+    Close,
+    /// Its end, so that nobody takes what was sent for complete.
+    Reset,
+    /// The app has ended it.
+    Gone,
+    /// CONNECT has drawn it through to a service: another beginning.
+    Drawn,
+    /// Bytes to and from another connection.
+    Tunnel(Stream, Buffer),
+}
+
+/// The service's side of a request.
+struct Calling {
+    target: Arc<Target>,
+    token: Option<Arc<IdToken>>,
+    /// Where in the kept bytes the token stands.
+    token_at: Option<Range<usize>>,
+}
+
+/// Answers the request whose head takes the first `length` bytes of the
+/// client's buffer.
+pub(super) async fn call(
+    shared: &Arc<Shared>,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    length: usize,
+) -> Next {
+    shared.tasks.counters().proxy_requests.add();
+    let asked = Asked::of(&scratch.request, client.buffer.readable());
+    match attempt(shared, client, scratch, (&asked, length)).await {
+        Ok(next) => next,
+        Err(error) => {
+            client.refuse(shared, &error, Some(&asked)).await;
+            Next::Close
+        }
+    }
+}
+
+async fn attempt(
+    shared: &Arc<Shared>,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    (asked, length): (&Asked, usize),
+) -> Result<Next, ProxyError> {
+    let buffer = client.buffer.readable();
+    let (form, authority) = destination(&scratch.request, buffer)?;
+    let target = match forward::way(shared, form, authority).await? {
+        Way::Service(target) => target,
+        Way::Draw => {
+            client.buffer.consume(length);
+            forward::accept_connect(client.out.bytes());
+            return Ok(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone });
+        }
+        Way::Tunnel(stream) => {
+            client.buffer.consume(length);
+            forward::accept_connect(client.out.bytes());
+            return Ok(Next::Tunnel(stream, Buffer::default()));
+        }
+    };
+    let brings_token = carrier(&scratch.request, buffer) == Carry::Nothing;
+    let token = if brings_token { None } else { shared.token(&target).await? };
+    let mut out = std::mem::take(&mut scratch.upload);
+    out.clear();
+    out.keep(true);
+    let head = (&scratch.request, client.buffer.readable());
+    let token_at = request::write_head(out.bytes(), head, &target, token.as_deref());
+    client.buffer.consume(length);
+    let mut upload = Upload::new(asked.framing, out);
+    let calling = Calling { target, token, token_at };
+    let next = converse(shared, client, &mut upload, scratch, (asked, calling)).await;
+    scratch.upload = upload.out;
+    next
+}
+
+/// The form of the target and the authority that decides where it goes.
+fn destination<'a>(
+    head: &RequestHead,
+    buffer: &'a [u8],
+) -> Result<(TargetForm, &'a str), ProxyError> {
+    let (method, target) = (head.method.in_buffer(buffer), head.target.in_buffer(buffer));
+    let parsed = http1::Target::parse(method, target).map_err(ProxyError::Target)?;
+    let host = head.host.ok_or(ProxyError::Target("no Host"))?.in_buffer(buffer);
+    // RFC 9112 §3.2.2: an absolute target beats Host, which must be sound still.
+    let host = http1::host(host).map_err(ProxyError::Target)?;
+    Ok((parsed.form, parsed.authority.unwrap_or(host)))
+}
+
+/// Sends the request until it is answered: once more on a new connection where
+/// the pooled one was dead, and once more with a new token.
+async fn converse(
+    shared: &Arc<Shared>,
+    client: &mut Client,
+    upload: &mut Upload,
+    scratch: &mut Scratch,
+    (asked, mut calling): (&Asked, Calling),
+) -> Result<Next, ProxyError> {
+    let target = calling.target.clone();
+    let mut service = checkout(shared, &target).await?;
+    let mut renewable = calling.token_at.is_some();
+    loop {
+        let keep_alive = asked.keep_alive && !shared.drain.is_draining();
+        let about = (asked, &*target);
+        let head = &mut scratch.response;
+        let mut exchange =
+            Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));
+        match poll_fn(|context| exchange.poll(context)).await {
+            Outcome::Done { app, service: keeps } => {
+                if let Some(token) =
+                    calling.token.as_deref().filter(|_| scratch.response.status == 403)
+                {
+                    shared.forbidden(&target, token);
+                }
+                if keeps {
+                    shared.h1.put(&target, service);
+                }
+                return Ok(if app { Next::Again } else { Next::Close });
+            }
+            Outcome::Switched => return Ok(Next::Tunnel(service.stream, service.buffer)),
+            Outcome::TokenRefused => {
+                renewable = false;
+                if renew(shared, &mut calling, upload).await {
+                    service = open(shared, &target).await?;
+                }
+            }
+            Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
+                upload.out.rewind();
+                service = open(shared, &target).await?;
+            }
+            Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
+                return Err(upstream(&target, cause));
+            }
+            Outcome::Malformed(error) => return Err(ProxyError::Body(error)),
+            Outcome::Cut(cause) => {
+                let error = upstream(&target, cause);
+                shared.tasks.log().debug("proxy", format_args!("{error}"));
+                return Ok(Next::Reset);
+            }
+            Outcome::Gone => return Ok(Next::Gone),
+        }
+    }
+}
+
+/// A pooled connection may have died unnoticed; then sending again is safe if
+/// the service saw nothing, or would not mind seeing it twice.
+fn may_repeat(asked: &Asked, upload: &Upload) -> bool {
+    upload.out.is_kept() && (asked.idempotent || upload.out.written() == 0)
+}
+
+/// Puts another token into the kept request, if there is one.
+async fn renew(shared: &Shared, calling: &mut Calling, upload: &mut Upload) -> bool {
+    let (Some(audience), Some(stale), Some(at)) =
+        (calling.target.audience.as_deref(), &calling.token, &calling.token_at)
+    else {
+        return false;
+    };
+    let Some(token) = shared.tokens.renewed(audience, stale).await else { return false };
+    let kept = upload.out.bytes();
+    if kept.len() < at.end {
+        return false;
+    }
+    kept.splice(at.clone(), token.bearer().iter().copied());
+    calling.token_at = Some(at.start..at.start + token.bearer().len());
+    calling.token = Some(token);
+    upload.out.rewind();
+    true
+}
+
+async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
+    match shared.h1.take(target) {
+        Some(service) => {
+            shared.tasks.counters().upstream_reused.add();
+            Ok(service)
+        }
+        None => open(shared, target).await,
+    }
+}
+
+async fn open(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
+    let service = pool::connect_h1(&shared.dialer, target).await?;
+    shared.tasks.counters().upstream_connections.add();
+    Ok(service)
+}
+
+fn upstream(target: &Target, cause: String) -> ProxyError {
+    ProxyError::Upstream { name: target.name.clone(), host: target.host.clone(), cause }
+}

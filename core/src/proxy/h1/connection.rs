@@ -1,0 +1,220 @@
+//! One app connection: its requests, one after the other (RFC 9112 §9.3).
+
+use super::call::{self, Next};
+use super::request::Asked;
+use super::tunnel::tunnel;
+use crate::http1::{HeadError, Limits, RequestHead, ResponseHead};
+use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
+use crate::proxy::Shared;
+use crate::proxy::error::{Answer, ProxyError, reason};
+use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use futures_lite::future::poll_fn;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use std::io::Write;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// An app's connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) tcp: Tcp,
+    /// What it has sent and nobody has used yet.
+    pub(super) buffer: Buffer,
+    /// What waits to be sent to it.
+    pub(super) out: Outgoing,
+}
+
+/// The vectors that one request hands to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) request: RequestHead,
+    pub(super) response: ResponseHead,
+    pub(super) upload: Outgoing,
+}
+
+enum Read {
+    /// A head of this length stands at the front of the buffer.
+    Head(usize),
+    Refused(ProxyError),
+    End,
+}
+
+/// Serves HTTP/1.1 on an app's connection until it ends. A connection that
+/// CONNECT has turned into one to a service comes back.
+pub(in crate::proxy) async fn serve(
+    shared: &Arc<Shared>,
+    tcp: Tcp,
+    buffer: Buffer,
+) -> Option<(Tcp, Buffer)> {
+    let mut client = Client { tcp, buffer, out: Outgoing::default() };
+    let mut scratch = Scratch::default();
+    let watch = shared.drain.clone();
+    let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
+    loop {
+        let next = match client.read_head(&mut scratch.request, &mut draining).await {
+            Read::End => return None,
+            Read::Refused(error) => {
+                client.refuse(shared, &error, None).await;
+                Next::Close
+            }
+            Read::Head(length) => {
+                let call = call::call(shared, &mut client, &mut scratch, length);
+                match shared.tasks.guard("a proxied request", call).await {
+                    Ok(next) => next,
+                    Err(_panicked) => client.give_up(shared).await,
+                }
+            }
+        };
+        match next {
+            Next::Again => {}
+            Next::Close => {
+                client.close().await;
+                return None;
+            }
+            Next::Reset => {
+                client.tcp.reset_on_close();
+                return None;
+            }
+            Next::Gone => return None,
+            Next::Drawn => {
+                let Client { tcp, buffer, .. } = client;
+                return Some((tcp, buffer));
+            }
+            Next::Tunnel(mut stream, from_service) => {
+                let Client { mut tcp, buffer, out } = client;
+                relay(&mut tcp, buffer, out, &mut stream, from_service).await;
+                return None;
+            }
+        }
+    }
+}
+
+async fn relay(tcp: &mut Tcp, buffer: Buffer, out: Outgoing, stream: &mut Stream, rest: Buffer) {
+    if tunnel((tcp, buffer, out), (stream, rest)).await.is_err() {
+        // Cut on one side must not look like an end on the other.
+        tcp.reset_on_close();
+        stream.tcp().reset_on_close();
+    }
+}
+
+impl Client {
+    /// Waits for a head: without limit for its first byte, which ends when the
+    /// engine drains, and for a while for its last.
+    async fn read_head(
+        &mut self,
+        head: &mut RequestHead,
+        draining: &mut BoxFuture<'_, ()>,
+    ) -> Read {
+        let mut timer: Option<BoxFuture<'static, ()>> = None;
+        loop {
+            if !self.buffer.is_empty() {
+                match head.parse(self.buffer.readable(), Limits::default()) {
+                    Ok(Some(length)) => return Read::Head(length),
+                    Err(error) => return Read::Refused(ProxyError::Head(error)),
+                    Ok(None) if self.buffer.is_full(HEAD_ROOM) => {
+                        return Read::Refused(ProxyError::Head(HeadError::TooLarge));
+                    }
+                    Ok(None) => {}
+                }
+                if timer.is_none() {
+                    timer = Some(Box::pin(patience(HEAD_TIME)));
+                }
+            }
+            let idle = self.buffer.is_empty();
+            let filled = poll_fn(|context| {
+                if let Poll::Ready(filled) =
+                    self.buffer.poll_fill(context, &mut self.tcp, HEAD_ROOM)
+                {
+                    return Poll::Ready(Some(filled));
+                }
+                let leaves = idle && draining.as_mut().poll(context).is_ready();
+                let late =
+                    timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
+                if leaves || late { Poll::Ready(None) } else { Poll::Pending }
+            });
+            match filled.await {
+                Some(Ok(count)) if count > 0 => {}
+                // The end between two requests is in order; within one, there
+                // is nobody left to tell.
+                Some(_) => return Read::End,
+                None if idle => return Read::End,
+                None => return Read::Refused(ProxyError::SlowHead),
+            }
+        }
+    }
+
+    /// Answers with an error of our own, in the form that what was asked
+    /// expects. The connection cannot go on: what follows on it is unread.
+    pub(super) async fn refuse(
+        &mut self,
+        shared: &Shared,
+        error: &ProxyError,
+        asked: Option<&Asked>,
+    ) {
+        shared.tasks.counters().proxy_errors.add();
+        shared.tasks.log().debug("proxy", format_args!("{error}"));
+        let mut answer = error.answer();
+        if asked.is_some_and(|asked| asked.head) {
+            answer.body.clear();
+        }
+        write_answer(self.out.bytes(), &answer, asked.is_some_and(|asked| asked.grpc));
+        let _ = deadline(HEAD_TIME, self.flush()).await;
+    }
+
+    /// After a panic: an answer, if none has begun.
+    async fn give_up(&mut self, shared: &Shared) -> Next {
+        if self.out.written() > 0 {
+            return Next::Reset;
+        }
+        self.out.clear();
+        self.refuse(shared, &ProxyError::Internal, None).await;
+        Next::Close
+    }
+
+    pub(super) async fn flush(&mut self) -> std::io::Result<()> {
+        poll_fn(|context| self.out.poll_send(context, &mut self.tcp)).await
+    }
+
+    /// Ends our direction first and reads on for a moment: closing with unread
+    /// bytes would reset the connection and destroy the answer (RFC 9112 §9.6).
+    async fn close(&mut self) {
+        let reading = async {
+            let _ = self.tcp.close().await;
+            let mut sink = [0; 4096];
+            let mut left = HELD * 16;
+            while left > 0 {
+                match self.tcp.read(&mut sink).await {
+                    Ok(count) if count > 0 => left = left.saturating_sub(count),
+                    _ => return,
+                }
+            }
+        };
+        let _ = deadline(LINGER, reading).await;
+    }
+}
+
+/// An answer of our own, after which the connection closes.
+fn write_answer(out: &mut Vec<u8>, answer: &Answer, grpc: bool) {
+    // Writing to a vector cannot fail.
+    if grpc {
+        let (code, message) = &answer.grpc;
+        let _ = write!(
+            out,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: {code}\r\n\
+             Grpc-Message: {message}\r\nProxy-Status: {}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n",
+            answer.proxy_status
+        );
+        return;
+    }
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nProxy-Status: {}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+        answer.status,
+        reason(answer.status),
+        answer.proxy_status,
+        answer.body.len(),
+        answer.body
+    );
+}

@@ -1,0 +1,422 @@
+//! One request and its response between two HTTP/1.1 connections, both
+//! directions at once: a response may begin before the request has ended, and
+//! each side waits for the other's window and for nothing else.
+
+use super::connection::Client;
+use super::request::Asked;
+use super::response::{self, refuses_token, shape, write_interim};
+use crate::http1::{
+    Body, BodyError, Framing, Limits, ResponseHead, Version, write_chunk, write_field,
+    write_last_chunk,
+};
+use crate::names::Target;
+use crate::net::{BoxFuture, Outgoing, patience};
+use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, LINGER, REPLAY};
+use crate::proxy::pool::H1;
+use std::task::{Context, Poll};
+
+/// How an exchange came to rest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The response is complete and sent; which connections can go on.
+    Done { app: bool, service: bool },
+    /// The service speaks another protocol from here on.
+    Switched,
+    /// The service refused our token; its response still stands in the buffer.
+    TokenRefused,
+    /// The service's connection ended before any answer.
+    Unanswered(String),
+    /// What the service answered is not HTTP, and nothing of it was passed on.
+    Garbled(String),
+    /// The app's body is not one, and no response has begun.
+    Malformed(BodyError),
+    /// The response has begun and cannot be completed.
+    Cut(String),
+    /// The app left.
+    Gone,
+}
+
+/// What the app sends, in which state a retry finds it again.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// Where in the app's body we are.
+    pub(super) body: Body,
+    /// The bytes for the service.
+    pub(super) out: Outgoing,
+    chunked: bool,
+}
+
+impl Upload {
+    /// For a request whose head is in `out`.
+    pub(super) fn new(framing: Framing, out: Outgoing) -> Upload {
+        Upload { body: Body::new(framing), out, chunked: framing == Framing::Chunked }
+    }
+
+    fn is_over(&self) -> bool {
+        self.body.is_done() && self.out.is_sent()
+    }
+}
+
+#[derive(Debug)]
+enum Download {
+    Head,
+    Body { body: Body, chunked: bool },
+    Ended,
+}
+
+/// The exchange itself; see [`Exchange::poll`].
+pub(super) struct Exchange<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) service: &'a mut H1,
+    pub(super) upload: &'a mut Upload,
+    pub(super) asked: &'a Asked,
+    pub(super) target: &'a Target,
+    pub(super) head: &'a mut ResponseHead,
+    /// Whether the app's connection may go on.
+    pub(super) keep_alive: bool,
+    /// Whether a refused token may be exchanged for another one.
+    pub(super) renewable: bool,
+    download: Download,
+    service_keep: bool,
+    heard: bool,
+    deaf: Option<String>,
+    app_ended: bool,
+    holding: Option<BoxFuture<'static, ()>>,
+    linger: Option<BoxFuture<'static, ()>>,
+}
+
+type Moved = Result<bool, Outcome>;
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        client: &'a mut Client,
+        service: &'a mut H1,
+        upload: &'a mut Upload,
+        (asked, target): (&'a Asked, &'a Target),
+        head: &'a mut ResponseHead,
+        (keep_alive, renewable): (bool, bool),
+    ) -> Exchange<'a> {
+        let holds = asked.expects_continue && !upload.body.is_done();
+        Exchange {
+            client,
+            service,
+            upload,
+            asked,
+            target,
+            head,
+            keep_alive,
+            renewable,
+            download: Download::Head,
+            service_keep: true,
+            heard: false,
+            deaf: None,
+            app_ended: false,
+            holding: holds.then(|| Box::pin(patience(CONTINUE)) as _),
+            linger: None,
+        }
+    }
+
+    /// Moves whatever can move, until the exchange rests.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            match self.round(context) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(outcome) => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn round(&mut self, context: &mut Context<'_>) -> Moved {
+        let mut moved = self.take_body(context)?;
+        moved |= self.send_request(context);
+        moved |= self.take_response(context)?;
+        moved |= self.send_response(context)?;
+        self.watch_app(context)?;
+        self.rest(context)?;
+        Ok(moved)
+    }
+
+    /// From the app's connection into the upload.
+    fn take_body(&mut self, context: &mut Context<'_>) -> Moved {
+        if let Some(timer) = &mut self.holding {
+            if timer.as_mut().poll(context).is_pending() {
+                return Ok(false);
+            }
+            self.holding = None;
+        }
+        let mut moved = false;
+        while !self.upload.body.is_done() && self.upload.out.left() < HELD && self.deaf.is_none() {
+            let input = self.client.buffer.readable();
+            let step = self.upload.body.step(input).map_err(|error| self.malformed(error))?;
+            let data = input.get(step.skip..step.skip + step.take).unwrap_or_default();
+            let waits = data.is_empty() && !self.upload.body.is_done();
+            let out = self.upload.out.bytes();
+            if self.upload.chunked {
+                write_chunk(out, data);
+            } else {
+                out.extend_from_slice(data);
+            }
+            if self.upload.chunked && self.upload.body.is_done() {
+                let after = input.get(step.trailers_at..).unwrap_or_default();
+                write_last_chunk(out, &lines(&step.trailers, after));
+            }
+            self.client.buffer.consume(step.skip + step.take);
+            if self.upload.out.is_kept() && self.upload.out.bytes().len() > REPLAY {
+                self.upload.out.keep(false);
+            }
+            moved |= !waits;
+            if waits && !self.fill_from_app(context)? {
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Reads more of the app's body; whether there was some.
+    fn fill_from_app(&mut self, context: &mut Context<'_>) -> Moved {
+        match self.client.buffer.poll_fill(context, &mut self.client.tcp, HEAD_ROOM) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) if self.client.buffer.is_full(HEAD_ROOM) => {
+                Err(self.malformed(BodyError::Chunk("its trailers are too long")))
+            }
+            // A body cut short must not reach the service as a whole one.
+            Poll::Ready(Ok(0) | Err(_)) => Err(Outcome::Gone),
+            Poll::Ready(Ok(_)) => Ok(true),
+        }
+    }
+
+    fn malformed(&self, error: BodyError) -> Outcome {
+        match self.download {
+            Download::Head => Outcome::Malformed(error),
+            Download::Body { .. } | Download::Ended => Outcome::Cut(error.to_string()),
+        }
+    }
+
+    /// From the upload to the service. A service that stops reading may have
+    /// answered already, so that is no failure yet.
+    fn send_request(&mut self, context: &mut Context<'_>) -> bool {
+        if self.deaf.is_some() || self.upload.out.is_sent() {
+            return false;
+        }
+        match self.upload.out.poll_send(context, &mut self.service.stream) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => {
+                self.deaf = Some(error.to_string());
+                true
+            }
+        }
+    }
+
+    /// From the service's connection to the app's outbox.
+    fn take_response(&mut self, context: &mut Context<'_>) -> Moved {
+        let mut moved = false;
+        while self.client.out.left() < HELD {
+            let more = match &mut self.download {
+                Download::Head => self.take_head()?,
+                Download::Body { .. } => self.take_response_body()?,
+                Download::Ended => break,
+            };
+            if more {
+                moved = true;
+                continue;
+            }
+            match self.service.buffer.poll_fill(context, &mut self.service.stream, HEAD_ROOM) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => self.service_ended("it closed the connection")?,
+                Poll::Ready(Err(error)) => self.service_broke(&error.to_string())?,
+                Poll::Ready(Ok(_)) => self.heard = true,
+            }
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    /// Whether a whole head stood there.
+    fn take_head(&mut self) -> Moved {
+        let buffer = self.service.buffer.readable();
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let parsed = self.head.parse(buffer, Limits::default());
+        let Some(length) = parsed.map_err(|error| Outcome::Garbled(error.to_string()))? else {
+            return Ok(false);
+        };
+        let out = self.client.out.bytes();
+        match self.head.status {
+            101 if self.asked.upgrade => {
+                write_interim(out, (self.head, buffer), self.target);
+                self.service.buffer.consume(length);
+                return Err(Outcome::Switched);
+            }
+            101 => return Err(Outcome::Garbled("it switched protocols unasked".to_owned())),
+            status @ 100..=199 => {
+                if self.asked.version == Version::Http11 {
+                    write_interim(out, (self.head, buffer), self.target);
+                }
+                if status == 100 {
+                    self.holding = None;
+                }
+                self.service.buffer.consume(length);
+            }
+            _ => self.take_final_head(length)?,
+        }
+        Ok(true)
+    }
+
+    fn take_final_head(&mut self, length: usize) -> Result<(), Outcome> {
+        let buffer = self.service.buffer.readable();
+        let replayable = self.upload.out.is_kept() && self.upload.body.is_done();
+        if self.renewable && replayable && refuses_token(self.head, buffer) {
+            return Err(Outcome::TokenRefused);
+        }
+        // The body that waited for a word will never be sent.
+        let unsent = self.holding.is_some();
+        let shape = shape(self.head, self.asked, self.keep_alive && !unsent);
+        let out = self.client.out.bytes();
+        response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
+        self.keep_alive = shape.keep_alive;
+        self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
+        self.upload.out.keep(false);
+        let body = Body::new(shape.framing);
+        self.service.buffer.consume(length);
+        self.download = if body.is_done() {
+            if shape.chunked {
+                write_last_chunk(self.client.out.bytes(), b"");
+            }
+            Download::Ended
+        } else {
+            Download::Body { body, chunked: shape.chunked }
+        };
+        Ok(())
+    }
+
+    /// Whether there was some.
+    fn take_response_body(&mut self) -> Moved {
+        let Download::Body { body, chunked } = &mut self.download else { return Ok(false) };
+        let input = self.service.buffer.readable();
+        let step = body.step(input).map_err(|error| Outcome::Cut(error.to_string()))?;
+        let data = input.get(step.skip..step.skip + step.take).unwrap_or_default();
+        let moved = !data.is_empty() || body.is_done();
+        let out = self.client.out.bytes();
+        if *chunked {
+            write_chunk(out, data);
+        } else {
+            out.extend_from_slice(data);
+        }
+        if body.is_done() {
+            if *chunked {
+                let after = input.get(step.trailers_at..).unwrap_or_default();
+                write_last_chunk(out, &lines(&step.trailers, after));
+            }
+            self.download = Download::Ended;
+        }
+        self.service.buffer.consume(step.skip + step.take);
+        Ok(moved)
+    }
+
+    /// The service closed in order, or our buffer cannot take what it sends.
+    fn service_ended(&mut self, how: &str) -> Result<(), Outcome> {
+        if self.service.buffer.is_full(HEAD_ROOM) {
+            return Err(self.broken("it sent more than fits".to_owned()));
+        }
+        if let Download::Body { body, chunked } = &mut self.download
+            && body.end().is_ok()
+        {
+            if *chunked {
+                write_last_chunk(self.client.out.bytes(), b"");
+            }
+            self.download = Download::Ended;
+            return Ok(());
+        }
+        self.service_broke(how)
+    }
+
+    fn service_broke(&mut self, how: &str) -> Result<(), Outcome> {
+        let how = match (&self.download, &self.deaf) {
+            (Download::Head, Some(deaf)) => format!("{how} ({deaf})"),
+            (Download::Head, None) => how.to_owned(),
+            _ => format!("{how} in the middle of the response's body"),
+        };
+        Err(self.broken(how))
+    }
+
+    fn broken(&self, how: String) -> Outcome {
+        match self.download {
+            Download::Head if !self.heard => {
+                Outcome::Unanswered(format!("{how} before it answered"))
+            }
+            Download::Head => {
+                Outcome::Garbled(format!("{how} in the middle of the response's head"))
+            }
+            Download::Body { .. } | Download::Ended => Outcome::Cut(how),
+        }
+    }
+
+    /// From the outbox to the app.
+    fn send_response(&mut self, context: &mut Context<'_>) -> Moved {
+        if self.client.out.is_sent() {
+            return Ok(false);
+        }
+        match self.client.out.poll_send(context, &mut self.client.tcp) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(_)) => Err(Outcome::Gone),
+        }
+    }
+
+    /// Once the body is complete, the app has nothing to say but the next
+    /// request or goodbye: an app that has left must not keep the service busy.
+    fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        let watching = self.upload.body.is_done() || self.holding.is_some();
+        while watching && !self.app_ended && !self.client.buffer.is_full(HELD) {
+            match self.client.buffer.poll_fill(context, &mut self.client.tcp, HELD) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(Outcome::Gone),
+                Poll::Ready(Ok(0)) => {
+                    // It may have closed its own direction alone.
+                    self.app_ended = true;
+                    self.linger = Some(Box::pin(patience(LINGER)));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the exchange is over, or has waited long enough for its end.
+    fn rest(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        let answered = matches!(self.download, Download::Ended) && self.client.out.is_sent();
+        if answered {
+            if self.upload.is_over() {
+                let (app, service) = (self.keep_alive && !self.app_ended, self.service_keep);
+                return Err(Outcome::Done { app, service });
+            }
+            if self.holding.is_some() || self.deaf.is_some() || !self.service_keep {
+                return Err(Outcome::Done { app: false, service: false });
+            }
+            // An answer that needs no more of the body: there may be a little
+            // left of it, for which both connections can be saved.
+            if self.linger.is_none() {
+                self.linger = Some(Box::pin(patience(LINGER)));
+            }
+        }
+        if let Some(linger) = &mut self.linger
+            && linger.as_mut().poll(context).is_ready()
+        {
+            let done = Outcome::Done { app: false, service: false };
+            return Err(if answered { done } else { Outcome::Gone });
+        }
+        Ok(())
+    }
+}
+
+/// Trailers as field lines; spans are in `input`.
+fn lines(trailers: &[crate::http1::Field], input: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for field in trailers {
+        write_field(&mut lines, field.name.in_buffer(input), field.value.in_buffer(input));
+    }
+    lines
+}

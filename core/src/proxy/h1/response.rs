@@ -1,0 +1,214 @@
+//! The response as the app gets it.
+
+use super::request::Asked;
+use crate::http1::{Framing, Known, ResponseHead, Version, body_of_response, write_field};
+use crate::names::Target;
+use std::io::Write;
+
+/// How a response's body reaches the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// How the service sends it.
+    pub(super) framing: Framing,
+    /// It goes on in chunks.
+    pub(super) chunked: bool,
+    /// The app's connection may go on afterwards.
+    pub(super) keep_alive: bool,
+}
+
+/// Decides how the body of a final response goes on.
+pub(super) fn shape(head: &ResponseHead, asked: &Asked, keep_alive: bool) -> Shape {
+    let framing = body_of_response(head.framing, head.status, asked.head);
+    let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
+    let chunked = unbounded && asked.version == Version::Http11;
+    Shape { framing, chunked, keep_alive: keep_alive && (chunked || !unbounded) }
+}
+
+/// Writes a final response's head.
+pub(super) fn write_head(
+    out: &mut Vec<u8>,
+    (head, buffer): (&ResponseHead, &[u8]),
+    asked: &Asked,
+    target: &Target,
+    shape: Shape,
+) {
+    write_fields(out, (head, buffer), target);
+    // A HEAD or 304 says what a GET's response would have.
+    let says_so = shape.framing == Framing::None
+        && head.framing == Framing::Chunked
+        && asked.version == Version::Http11
+        && head.status != 204;
+    if shape.chunked || says_so {
+        write_field(out, b"Transfer-Encoding", b"chunked");
+    }
+    if !shape.keep_alive {
+        write_field(out, b"Connection", b"close");
+    } else if asked.version == Version::Http10 {
+        write_field(out, b"Connection", b"keep-alive");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an interim response's head (RFC 9110 §15.2).
+pub(super) fn write_interim(
+    out: &mut Vec<u8>,
+    (head, buffer): (&ResponseHead, &[u8]),
+    target: &Target,
+) {
+    write_fields(out, (head, buffer), target);
+    if head.status == 101 {
+        write_field(out, b"Connection", b"Upgrade");
+        for field in head.fields().iter().filter(|field| field.known == Known::Upgrade) {
+            write_field(out, field.name.in_buffer(buffer), field.value.in_buffer(buffer));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8]), target: &Target) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "HTTP/1.1 {:03} ", head.status);
+    out.extend_from_slice(head.reason.in_buffer(buffer));
+    out.extend_from_slice(b"\r\n");
+    for field in head.fields().iter().filter(|field| !field.hop) {
+        let (name, value) = (field.name.in_buffer(buffer), field.value.in_buffer(buffer));
+        match field.known {
+            Known::Location => write_location(out, name, value, target),
+            _ => write_field(out, name, value),
+        }
+    }
+}
+
+/// A redirect to the service itself goes to the name that the app used:
+/// followed elsewhere, it would lose its token.
+fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], target: &Target) {
+    match after_authority(value, &target.authority) {
+        Some(rest) => {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": http://");
+            out.extend_from_slice(target.name.as_bytes());
+            out.extend_from_slice(rest);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => write_field(out, name, value),
+    }
+}
+
+/// What follows the authority in a URL of ours.
+pub(in crate::proxy) fn after_authority<'a>(url: &'a [u8], authority: &str) -> Option<&'a [u8]> {
+    let rest = [&b"https://"[..], b"http://"].into_iter().find_map(|scheme| {
+        let (given, rest) = url.split_at_checked(scheme.len())?;
+        given.eq_ignore_ascii_case(scheme).then_some(rest)
+    })?;
+    let (host, rest) = rest.split_at_checked(authority.len())?;
+    let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
+    (ends && host.eq_ignore_ascii_case(authority.as_bytes())).then_some(rest)
+}
+
+/// Whether this is the platform's refusal of a token as such, which another
+/// token may cure (RFC 6750 §3.1).
+pub(super) fn refuses_token(head: &ResponseHead, buffer: &[u8]) -> bool {
+    head.status == 401
+        && head
+            .fields()
+            .iter()
+            .filter(|field| field.known == Known::WwwAuthenticate)
+            .any(|field| is_invalid_token(field.value.in_buffer(buffer)))
+}
+
+/// Whether a `WWW-Authenticate` challenge is Bearer's `invalid_token`.
+pub(in crate::proxy) fn is_invalid_token(challenge: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(challenge).to_ascii_lowercase();
+    text.starts_with("bearer") && text.contains("error=\"invalid_token\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::Limits;
+
+    fn asked(version: Version) -> Asked {
+        Asked {
+            head: false,
+            idempotent: true,
+            version,
+            keep_alive: true,
+            upgrade: false,
+            expects_continue: false,
+            framing: Framing::None,
+            grpc: false,
+        }
+    }
+
+    fn answered(response: &str, asked: Asked) -> (String, Shape) {
+        let target = Target {
+            name: "hello".into(),
+            host: "h.example".into(),
+            port: 443,
+            tls: true,
+            authority: "h.example".into(),
+            audience: None,
+        };
+        let mut head = ResponseHead::default();
+        head.parse(response.as_bytes(), Limits::default()).unwrap().unwrap();
+        let shape = shape(&head, &asked, true);
+        let mut out = Vec::new();
+        write_head(&mut out, (&head, response.as_bytes()), &asked, &target, shape);
+        (String::from_utf8(out).unwrap(), shape)
+    }
+
+    #[test]
+    fn a_plain_response_passes_as_it_is() {
+        let text = "HTTP/1.1 299 Well, well\r\ncontent-LENGTH: 2\r\nSet-Cookie: a\r\n\
+                    Set-Cookie: b\r\n\r\n";
+        let (out, shape) = answered(text, asked(Version::Http11));
+        assert_eq!(out, text);
+        assert_eq!(shape.framing, Framing::Length(2));
+    }
+
+    #[test]
+    fn a_body_without_end_is_chunked_or_ends_the_connection() {
+        let open = "HTTP/1.0 200 OK\r\n\r\n";
+        let (out, shape) = answered(open, asked(Version::Http11));
+        assert_eq!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(shape.chunked && shape.keep_alive);
+        let (out, shape) = answered(open, asked(Version::Http10));
+        assert_eq!(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        assert!(!shape.chunked && !shape.keep_alive);
+    }
+
+    #[test]
+    fn head_and_304_keep_what_they_say_of_a_body() {
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head = Asked { head: true, ..asked(Version::Http11) };
+        let (out, shape) = answered(chunked, head);
+        assert_eq!((out.as_str(), shape.framing), (chunked, Framing::None));
+        let long = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
+        assert_eq!(answered(long, head).0, long);
+        let (out, _) = answered(long, Asked { keep_alive: true, ..asked(Version::Http10) });
+        assert!(out.ends_with("Connection: keep-alive\r\n\r\n"), "{out}");
+    }
+
+    #[test]
+    fn redirects_to_the_service_itself_keep_the_apps_name() {
+        let location = |url: &str| {
+            let text =
+                format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n");
+            let (out, _) = answered(&text, asked(Version::Http11));
+            let line = out.lines().nth(1).unwrap().to_owned();
+            line.strip_prefix("Location: ").unwrap().to_owned()
+        };
+        assert_eq!(location("https://h.example/a?b"), "http://hello/a?b");
+        assert_eq!(location("HTTP://H.EXAMPLE"), "http://hello");
+        for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example/"] {
+            assert_eq!(location(other), other);
+        }
+    }
+
+    #[test]
+    fn only_a_bearer_challenge_about_the_token_is_one() {
+        assert!(is_invalid_token(b"Bearer error=\"invalid_token\", error_description=\"x\""));
+        assert!(!is_invalid_token(b"Bearer"));
+        assert!(!is_invalid_token(b"Basic error=\"invalid_token\""));
+    }
+}

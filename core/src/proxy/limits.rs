@@ -1,0 +1,41 @@
+//! Every limit of the proxy, in one place, each with its reason. There is no
+//! limit on the time of a whole exchange, of a response or of a silent stream:
+//! a proxy that cuts a slow answer is a defect that nobody can find.
+
+use std::time::Duration;
+
+/// From the first byte of a request's head to its last: an app on the same
+/// machine sends it at once, unless its instance is throttled.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// The platform cuts outbound connections that have been idle for ten minutes,
+/// and may do so at any time; services close theirs after some minutes.
+pub(super) const IDLE: Duration = Duration::from_secs(90);
+
+/// Idle connections kept for one service.
+pub(super) const IDLE_CONNECTIONS: usize = 128;
+
+/// Bytes held for one direction of an exchange: four TLS records, enough to
+/// keep a fast peer busy, little enough for thousands of exchanges.
+pub(super) const HELD: usize = 64 * 1024;
+
+/// A whole request of up to this size is kept until its response begins, so
+/// that it can be sent again when a pooled connection turns out to be dead.
+pub(super) const REPLAY: usize = 64 * 1024;
+
+/// How long a peer that has ended its own direction may wait for the rest.
+pub(super) const LINGER: Duration = Duration::from_millis(900);
+
+/// How long a body waits for the service's word when its client expects one
+/// (RFC 9110 §10.1.1 lets a client stop waiting).
+pub(super) const CONTINUE: Duration = Duration::from_secs(1);
+
+/// How long a request waits to learn in which region and project it is.
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long one direction of a tunnel may be silent after the other has ended.
+pub(super) const TUNNEL_LINGER: Duration = Duration::from_secs(60);
+
+/// The room that heads, trailers and bodies are read into: a head of the
+/// largest size, and enough more to see that one is larger still.
+pub(super) const HEAD_ROOM: usize = 68 * 1024;

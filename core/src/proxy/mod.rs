@@ -1,0 +1,139 @@
+//! The authenticating reverse proxy: accept, detect, authorize, forward.
+//!
+//! It owns app connections, service connections and everything that happens
+//! between them. It must not know how names map to URLs, where tokens come from
+//! or how DNS is answered: a directory, a token cache and a dialer are handed
+//! to it by the engine.
+
+mod authorize;
+mod error;
+mod forward;
+mod h1;
+mod limits;
+mod policy;
+mod pool;
+
+use crate::auth::Tokens;
+use crate::names::Directory;
+use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, sleep};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+/// The HTTP version for services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// The one that the app speaks, where the service agrees.
+    Same,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// How the proxy is to behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The HTTP version for services.
+    pub upstream: Upstream,
+    /// Whether it is a forward proxy too: absolute targets and CONNECT to
+    /// hosts that are not services are relayed without a token.
+    pub forward: bool,
+}
+
+/// The proxy; cheap to clone.
+#[derive(Clone)]
+pub struct Proxy(Arc<Shared>);
+
+/// What every connection needs.
+struct Shared {
+    config: Config,
+    tasks: Tasks,
+    directory: Arc<dyn Directory>,
+    tokens: Arc<dyn Tokens>,
+    dialer: Arc<Dialer>,
+    h1: pool::H1Pool,
+    drain: Watch,
+    forbidden: Mutex<HashSet<String>>,
+}
+
+impl Proxy {
+    /// A proxy that serves nothing yet.
+    pub fn new(
+        config: Config,
+        tasks: Tasks,
+        directory: Arc<dyn Directory>,
+        tokens: Arc<dyn Tokens>,
+        dialer: Arc<Dialer>,
+        drain: Watch,
+    ) -> Proxy {
+        let (h1, forbidden) = (pool::H1Pool::default(), Mutex::default());
+        Proxy(Arc::new(Shared { config, tasks, directory, tokens, dialer, h1, drain, forbidden }))
+    }
+
+    /// Serves these listeners until the drain begins. To lose one is fatal.
+    pub fn serve(&self, listeners: Vec<TcpListener>) {
+        for listener in listeners {
+            let this = self.clone();
+            self.0.tasks.spawn_vital("proxy listener", async move { this.accept(listener).await });
+        }
+        let shared = Arc::downgrade(&self.0);
+        self.0.tasks.spawn("connection sweep", async move {
+            loop {
+                sleep(limits::IDLE / 3).await;
+                let Some(shared) = shared.upgrade() else { return };
+                shared.h1.sweep();
+            }
+        });
+    }
+
+    async fn accept(&self, listener: TcpListener) -> String {
+        let shared = &self.0;
+        let handle = |(stream, _)| {
+            let shared = shared.clone();
+            shared.tasks.counters().proxy_connections.add();
+            let tasks = shared.tasks.clone();
+            tasks.spawn("proxy connection", async move {
+                let _working = shared.drain.token();
+                let serving = detect(&shared, stream);
+                futures_lite::future::or(serving, shared.drain.aborting()).await;
+            });
+        };
+        let accepting = shared.tasks.accept_loop(|| listener.accept(), handle);
+        let stopping = async {
+            shared.drain.draining().await;
+            shared.h1.clear();
+            // Drained on purpose: the engine is leaving and must not hear of it.
+            std::future::pending::<String>().await
+        };
+        futures_lite::future::or(accepting, stopping).await
+    }
+
+    /// Prepares for a request that a DNS query has announced: its token, and
+    /// one connection.
+    pub fn warm(&self, name: &str) {
+        let Ok(target) = self.0.directory.target(name) else { return };
+        if let Some(audience) = target.audience.as_deref() {
+            self.0.tokens.warm(audience);
+        }
+        if self.0.config.upstream == Upstream::Http2 || self.0.h1.count(&target) > 0 {
+            return;
+        }
+        let shared = self.0.clone();
+        self.0.tasks.spawn("connection warm-up", async move {
+            // A failure is told to the request that follows.
+            if let Ok(connection) = pool::connect_h1(&shared.dialer, &target).await {
+                shared.tasks.counters().upstream_connections.add();
+                shared.h1.put(&target, connection);
+            }
+        });
+    }
+}
+
+/// Tells HTTP/2 with prior knowledge (RFC 9113 §3.4) from HTTP/1 by the first
+/// bytes, and serves the connection; once more where CONNECT begins it anew.
+async fn detect(shared: &Arc<Shared>, tcp: Tcp) {
+    let mut begun = Some((tcp, Buffer::default()));
+    while let Some((tcp, buffer)) = begun {
+        begun = h1::serve(shared, tcp, buffer).await;
+    }
+}

@@ -1,0 +1,74 @@
+//! The border: what every export does before and after its own work.
+
+use crate::error::{Failure, runsd_error};
+use crate::status::{self, Status};
+use std::ffi::{CStr, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs an export that can fail; a failure goes to `error`, if that is given.
+///
+/// # Safety
+/// `error` is NULL or points to writable memory for one pointer.
+pub(crate) unsafe fn fallible(
+    error: *mut *mut runsd_error,
+    work: impl FnOnce() -> Result<(), Failure>,
+) -> Status {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    let failure = match done {
+        Ok(Ok(())) => return status::RUNSD_OK,
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::panic(),
+    };
+    let code = failure.code();
+    if !error.is_null() {
+        // SAFETY: not NULL, so writable by this function's contract; the old
+        // value is the caller's and is not read.
+        unsafe { error.write(Box::into_raw(Box::new(runsd_error::from(failure)))) };
+    }
+    code
+}
+
+/// Runs an export that cannot fail; `otherwise` stands for a panic.
+pub(crate) fn infallible<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(otherwise)
+}
+
+/// Borrows what a caller's pointer points to.
+///
+/// # Errors
+/// `RUNSD_E_NULL` that names `what`.
+///
+/// # Safety
+/// `pointer` is NULL or valid for `'a`.
+pub(crate) unsafe fn borrow<'a, T>(pointer: *const T, what: &str) -> Result<&'a T, Failure> {
+    // SAFETY: NULL or valid by this function's contract.
+    unsafe { pointer.as_ref() }.ok_or_else(|| Failure::null(what))
+}
+
+/// Copies a caller's string.
+///
+/// # Errors
+/// `RUNSD_E_NULL` or `RUNSD_E_UTF8` that names `what`.
+///
+/// # Safety
+/// `pointer` is NULL or points to a NUL-terminated string.
+pub(crate) unsafe fn text(pointer: *const c_char, what: &str) -> Result<String, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::null(what));
+    }
+    // SAFETY: not NULL, and NUL-terminated by this function's contract.
+    let bytes = unsafe { CStr::from_ptr(pointer) };
+    bytes.to_str().map(str::to_owned).map_err(|_| Failure::utf8(what))
+}
+
+/// Takes back what [`Box::into_raw`] gave to a caller, and drops it.
+///
+/// # Safety
+/// `pointer` is NULL or came from `Box::into_raw` and is not used again.
+pub(crate) unsafe fn free<T>(pointer: *mut T) {
+    if !pointer.is_null() {
+        // SAFETY: from `Box::into_raw`, and given up, by this function's contract.
+        let owned = unsafe { Box::from_raw(pointer) };
+        infallible((), move || drop(owned));
+    }
+}

@@ -1,0 +1,172 @@
+//! Engines.
+
+use crate::border::{borrow, fallible, free, infallible};
+use crate::config::runsd_config;
+use crate::error::{Failure, runsd_error};
+use crate::status::{self, Status};
+use runsd::{Engine, State};
+use std::ffi::c_char;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A running engine. Any thread may use it, several at once.
+#[allow(non_camel_case_types, reason = "the name in C")]
+pub struct runsd_engine(Engine);
+
+/// What `runsd_stop` did. Set `size` to `sizeof(runsd_stop_report)` before.
+#[allow(non_camel_case_types, reason = "the name in C")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct runsd_stop_report {
+    /// The size of this structure as the caller was compiled with it.
+    pub size: usize,
+    /// Exchanges that were under way when the time ran out, and were cut.
+    pub aborted: u64,
+}
+
+/// Starts an engine and stores it in `*out`: when this returns, its sockets are
+/// bound and resolv.conf is written or left on purpose. The caller frees it with
+/// `runsd_engine_free`. Blocks, usually for some milliseconds and for at most
+/// about 2 s while the metadata server is silent.
+///
+/// # Safety
+/// `config` is NULL or not freed and not being changed; `out` is NULL or
+/// writable; `error` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_start(
+    config: *const runsd_config,
+    out: *mut *mut runsd_engine,
+    error: *mut *mut runsd_error,
+) -> Status {
+    let work = || {
+        // SAFETY: NULL or valid by this function's contract.
+        let config = unsafe { borrow(config, "config") }?;
+        if out.is_null() {
+            return Err(Failure::null("out"));
+        }
+        let engine = config.builder().start()?;
+        // SAFETY: not NULL, so writable by this function's contract.
+        unsafe { out.write(Box::into_raw(Box::new(runsd_engine(engine)))) };
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or writable by this function's contract.
+    unsafe { fallible(error, work) }
+}
+
+/// Stops an engine: restores resolv.conf, refuses new work, lets what is under
+/// way finish for at most `drain_ms` milliseconds, then cuts it. `report` may be
+/// NULL. Calling it again, or from several threads, gives the same report.
+/// Blocks for at most about `drain_ms`. The engine must still be freed.
+///
+/// # Safety
+/// `engine` is NULL or not freed; `report` is NULL or writable, with its `size`
+/// set; `error` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_stop(
+    engine: *const runsd_engine,
+    drain_ms: u32,
+    report: *mut runsd_stop_report,
+    error: *mut *mut runsd_error,
+) -> Status {
+    let work = || {
+        // SAFETY: NULL or valid by this function's contract.
+        let engine = unsafe { borrow(engine, "engine") }?;
+        let stopped = engine.0.stop(Duration::from_millis(drain_ms.into()))?;
+        // SAFETY: NULL or writable by this function's contract.
+        if let Some(report) = unsafe { report.as_mut() }
+            && report.size >= size_of::<runsd_stop_report>()
+        {
+            report.aborted = stopped.aborted as u64;
+        }
+        Ok(())
+    };
+    // SAFETY: `error` is NULL or writable by this function's contract.
+    unsafe { fallible(error, work) }
+}
+
+/// Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL. Does
+/// not block.
+///
+/// # Safety
+/// `engine` is NULL or not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_state(engine: *const runsd_engine) -> i32 {
+    infallible(0, || {
+        // SAFETY: NULL or valid by this function's contract.
+        let Ok(engine) = (unsafe { borrow(engine, "engine") }) else { return 0 };
+        match engine.0.state() {
+            State::Running => status::RUNSD_RUNNING,
+            State::Stopping => status::RUNSD_STOPPING,
+            State::Stopped => status::RUNSD_STOPPED,
+            _ => status::RUNSD_FAILED,
+        }
+    })
+}
+
+/// Writes the `index`-th address of the proxy as `ADDRESS:PORT` into `buffer`,
+/// as snprintf would: cut to `capacity` with its NUL, and the length that was
+/// needed without it is returned; 0 past the last address. Does not block.
+///
+/// # Safety
+/// `engine` is NULL or not freed; `buffer` is NULL or has `capacity` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_proxy_addr(
+    engine: *const runsd_engine,
+    index: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> usize {
+    // SAFETY: the same contract.
+    infallible(0, || unsafe { address(engine, Engine::proxy_addrs, index, buffer, capacity) })
+}
+
+/// Writes the `index`-th address where DNS is answered; as `runsd_proxy_addr`.
+///
+/// # Safety
+/// As `runsd_proxy_addr`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_dns_addr(
+    engine: *const runsd_engine,
+    index: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> usize {
+    // SAFETY: the same contract.
+    infallible(0, || unsafe { address(engine, Engine::dns_addrs, index, buffer, capacity) })
+}
+
+/// # Safety
+/// As `runsd_proxy_addr`.
+unsafe fn address(
+    engine: *const runsd_engine,
+    addresses: impl Fn(&Engine) -> &[SocketAddr],
+    index: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> usize {
+    // SAFETY: NULL or valid by this function's contract.
+    let Ok(engine) = (unsafe { borrow(engine, "engine") }) else { return 0 };
+    let Some(address) = addresses(&engine.0).get(index) else { return 0 };
+    let text = address.to_string();
+    if !buffer.is_null() && capacity > 0 {
+        let length = text.len().min(capacity - 1);
+        // SAFETY: `buffer` has `capacity` writable bytes by this function's
+        // contract, and `length` is below that.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), length);
+            buffer.add(length).write(0);
+        }
+    }
+    text.len()
+}
+
+/// Frees an engine, and stops it at once if it still runs; NULL is fine. Blocks
+/// until its threads have ended.
+///
+/// # Safety
+/// `engine` is NULL or not freed, and is not used again by any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_engine_free(engine: *mut runsd_engine) {
+    // SAFETY: every engine came from `Box::into_raw`.
+    unsafe { free(engine) }
+}

@@ -1,0 +1,346 @@
+//! The front end of Cloud Run: TLS, names, tokens, and then the service.
+//!
+//! Owns what happens to a request before a service sees it, and the record of
+//! it; what services answer is `services`. `sim` starts it, tests read and
+//! script it through [`Front`].
+
+pub(crate) mod exchange;
+pub(crate) mod external;
+mod h1;
+mod h2;
+pub(crate) mod host;
+pub(crate) mod iam;
+mod tls;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use self::exchange::Exchange;
+use self::host::Address;
+use self::iam::Verdict;
+use crate::authority::Authority;
+use crate::error::Error;
+use crate::options::Options;
+use crate::services;
+use crate::token::Mint;
+use crate::wire::Fields;
+
+/// How long a listener may take to open or close.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A request that reached the front end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The host it asked for, in lower case, without a port.
+    pub host: String,
+    /// The service that the host names; empty: none.
+    pub service: String,
+    /// The tag that the host names.
+    pub tag: Option<String>,
+    /// The region that the host names.
+    pub region: String,
+    /// The number of the project that the host names.
+    pub project: String,
+    /// The method.
+    pub method: String,
+    /// The target as it arrived.
+    pub target: String,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: String,
+    /// HTTP/1: the head, byte for byte. HTTP/2: a rendering, one field a line.
+    pub head: Vec<u8>,
+    /// The fields in their order (HTTP/2: within one name).
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// How many bytes of the body were read so far.
+    pub body_len: u64,
+    /// The final status; 0: none so far.
+    pub status: u16,
+    /// What the token check found, in words.
+    pub verdict: String,
+    /// The audience of the token that was checked.
+    pub audience: Option<String>,
+}
+
+/// What arrived, before anything is decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) protocol: &'static str,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) host: String,
+    pub(crate) head: Vec<u8>,
+    pub(crate) fields: Fields,
+}
+
+/// Where a request leads.
+pub(crate) enum Judgement {
+    /// No such host or service: 404.
+    Unknown,
+    /// A service, and what the check of the caller found.
+    Service(Address, Verdict),
+}
+
+/// A request to open or close the listener, and where to say that it is done.
+type Gate = (bool, std::sync::mpsc::Sender<()>);
+
+/// What all connections of the front end share.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) mint: Arc<Mint>,
+    authority: Arc<Authority>,
+    stranger: Authority,
+    seen: Mutex<Vec<Arc<Mutex<Seen>>>>,
+    external: Mutex<Vec<Seen>>,
+    denied: Mutex<HashSet<String>>,
+    connections: AtomicUsize,
+    wrong_certificate: AtomicBool,
+    silent: AtomicBool,
+    goaway: watch::Sender<u64>,
+    gate: mpsc::UnboundedSender<Gate>,
+}
+
+/// A handle on the simulated front end: what it saw, how it behaves.
+#[derive(Clone)]
+pub struct Front(Arc<Shared>);
+
+/// The sockets of the front end. Which host a request names decides what it
+/// meets, not the socket it came by.
+pub(crate) struct Sockets {
+    /// TLS, can be closed and opened by [`Front::refuse`].
+    pub(crate) tls: TcpListener,
+    /// TLS on the address of the external host.
+    pub(crate) external_tls: Option<TcpListener>,
+    /// Without TLS.
+    pub(crate) plain: Vec<TcpListener>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Front {
+    pub(crate) fn new(
+        options: Options,
+        mint: Arc<Mint>,
+        authority: Arc<Authority>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Gate>), Error> {
+        let (gate, commands) = mpsc::unbounded_channel();
+        let mut denied = HashSet::new();
+        denied.extend(options.deny.iter().cloned());
+        let shared = Shared {
+            options,
+            mint,
+            authority,
+            stranger: Authority::new()?,
+            seen: Mutex::default(),
+            external: Mutex::default(),
+            denied: Mutex::new(denied),
+            connections: AtomicUsize::new(0),
+            wrong_certificate: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            goaway: watch::Sender::new(0),
+            gate,
+        };
+        Ok((Self(Arc::new(shared)), commands))
+    }
+
+    /// Serves until the simulation ends.
+    pub(crate) fn serve(&self, sockets: Sockets, commands: mpsc::UnboundedReceiver<Gate>) {
+        let address = sockets.tls.local_addr();
+        tokio::spawn(tls::serve(Arc::clone(&self.0), sockets.tls, address, commands));
+        if let Some(listener) = sockets.external_tls {
+            let (_, never) = mpsc::unbounded_channel();
+            let address = listener.local_addr();
+            tokio::spawn(tls::serve(Arc::clone(&self.0), listener, address, never));
+        }
+        for listener in sockets.plain {
+            tokio::spawn(external::serve_plain(Arc::clone(&self.0), listener));
+        }
+    }
+
+    /// Every request so far whose host is not the external one, in order of arrival.
+    pub fn requests(&self) -> Vec<Seen> {
+        locked(&self.0.seen).iter().map(|seen| locked(seen).clone()).collect()
+    }
+
+    /// Every request to `example.com`, over TLS or not.
+    pub fn external(&self) -> Vec<Seen> {
+        locked(&self.0.external).clone()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear(&self) {
+        locked(&self.0.seen).clear();
+        locked(&self.0.external).clear();
+    }
+
+    /// How many TLS connections were established so far.
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    /// From now on valid callers get 403 from `service`.
+    pub fn deny(&self, service: &str) {
+        locked(&self.0.denied).insert(service.to_owned());
+    }
+
+    /// Takes the denials back.
+    pub fn allow(&self, service: &str) {
+        locked(&self.0.denied).remove(service);
+    }
+
+    /// Tokens issued so far become 401 `invalid_token`; the metadata server makes new ones.
+    pub fn invalidate_tokens(&self) {
+        self.0.mint.revoke();
+    }
+
+    /// Whether new connections get a certificate of another name and authority.
+    pub fn wrong_certificate(&self, wrong: bool) {
+        self.0.wrong_certificate.store(wrong, Ordering::SeqCst);
+    }
+
+    /// Whether new connections are accepted and never spoken to.
+    pub fn silent(&self, silent: bool) {
+        self.0.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Closes (or opens again) the TLS port. Returns when it is so. Established
+    /// connections stay. Not to be called from the simulation's own thread.
+    pub fn refuse(&self, refuse: bool) {
+        let (done, wait) = std::sync::mpsc::channel();
+        if self.0.gate.send((refuse, done)).is_ok() {
+            // After the patience the caller's own assertion fails, which says more.
+            let _ = wait.recv_timeout(PATIENCE);
+        }
+    }
+
+    /// Tells every HTTP/2 connection that no further stream is taken (RFC 9113 §6.8).
+    pub fn goaway(&self) {
+        self.0.goaway.send_modify(|count| *count += 1);
+    }
+}
+
+impl Shared {
+    /// Whether valid callers may not call `service`.
+    pub(crate) fn denies(&self, service: &str) -> bool {
+        locked(&self.denied).contains(service)
+    }
+
+    fn judge(&self, host: &str, fields: &Fields) -> Judgement {
+        let known = |address: &Address| {
+            services::exists(&address.service) || self.options.services.contains(&address.service)
+        };
+        match host::parse(host, &self.options).filter(known) {
+            None => Judgement::Unknown,
+            Some(address) if services::is_public(&address.service) => {
+                Judgement::Service(address, Verdict::Pass)
+            }
+            Some(address) => {
+                let verdict = iam::check(self, &address, fields);
+                Judgement::Service(address, verdict)
+            }
+        }
+    }
+
+    /// Records an arrival.
+    fn record(&self, arrival: &Arrival, judgement: &Judgement) -> Arc<Mutex<Seen>> {
+        let mut seen = seen(arrival);
+        if let Judgement::Service(address, verdict) = judgement {
+            seen.service.clone_from(&address.service);
+            seen.tag.clone_from(&address.tag);
+            seen.region.clone_from(&address.region);
+            seen.project.clone_from(&address.project);
+            seen.verdict = if services::is_public(&address.service) {
+                "public".into()
+            } else {
+                format!("token {verdict}").replace("token token", "token")
+            };
+        } else {
+            seen.verdict = "unknown host".into();
+        }
+        let seen = Arc::new(Mutex::new(seen));
+        locked(&self.seen).push(Arc::clone(&seen));
+        seen
+    }
+
+    pub(crate) fn record_external(&self, arrival: &Arrival, status: u16) {
+        let seen = Seen { status, verdict: "external".into(), ..seen(arrival) };
+        self.observe(&seen);
+        locked(&self.external).push(seen);
+    }
+
+    /// Tells the observer of a request whose status is decided.
+    pub(crate) fn observe(&self, seen: &Seen) {
+        if let Some(observer) = &self.options.observer {
+            observer(seen);
+        }
+    }
+}
+
+fn seen(arrival: &Arrival) -> Seen {
+    Seen {
+        host: arrival.host.clone(),
+        method: arrival.method.clone(),
+        target: arrival.target.clone(),
+        protocol: arrival.protocol.to_owned(),
+        head: arrival.head.clone(),
+        headers: arrival.fields.clone(),
+        audience: iam::bearer(&arrival.fields).and_then(crate::token::audience_of),
+        ..Seen::default()
+    }
+}
+
+/// The page that Google's front end shows for an error.
+fn page(status: u16, title: &str, text: &str) -> String {
+    format!(
+        "\n<html><head>\n<meta http-equiv=\"content-type\" content=\"text/html;charset=utf-8\">\n\
+         <title>{status} {title}</title>\n</head>\n<body text=#000000 bgcolor=#ffffff>\n\
+         <h1>Error: {title}</h1>\n<h2>{text}</h2>\n<h2></h2>\n</body></html>\n"
+    )
+}
+
+/// Answers one request: refuses it as the platform does, or lets the service answer.
+pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
+    const CHALLENGE: &str = "Bearer error=\"invalid_token\", \
+                             error_description=\"The access token could not be verified\"";
+    let html = ("content-type", "text/html; charset=UTF-8");
+    let unauthorized = "Your client does not have permission to the requested URL.";
+    match exchange.verdict {
+        Some(Verdict::Pass) => services::run(exchange).await,
+        None => {
+            let body =
+                page(404, "Page not found", "The requested URL was not found on this server.");
+            exchange.full(404, &[html], body.as_bytes()).await
+        }
+        Some(Verdict::NoToken) => {
+            let fields = [html, ("www-authenticate", "Bearer")];
+            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
+        }
+        Some(Verdict::Invalid(_)) => {
+            let fields = [html, ("www-authenticate", CHALLENGE)];
+            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
+        }
+        Some(Verdict::Forbidden) => {
+            let text = "Your client does not have permission to get URL from this server.";
+            exchange.full(403, &[html], page(403, "Forbidden", text).as_bytes()).await
+        }
+    }
+}
+
+/// Binds the listener of [`Front::refuse`] again.
+async fn bind_again(address: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            // The port is ours; something else has it for a moment.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
