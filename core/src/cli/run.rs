@@ -1,51 +1,164 @@
-//! What `runsd` does with a command line that makes sense.
+//! What `runsd` does with a command line that makes sense: the engine first,
+//! then COMMAND, and both end in the opposite order.
 
-use super::args::{self, Task};
+use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
-use crate::settings;
+use crate::{Builder, Engine, Error, ErrorKind, Mode};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// The program.
+/// How long a sidecar lets exchanges finish: Cloud Run kills it 10 s after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// The program `runsd`. Must be called on the main thread, before there is any
+/// other; blocks until all is done, or turns this process into COMMAND.
 pub fn main() -> ExitCode {
+    // Before any thread, so that none of them ever takes a signal.
     process::take_over_signals();
+    process::raise_open_files();
+    panic::set_hook(Box::new(tell_panic));
+    // Unwinding stops the engine, which puts resolv.conf back, and the kernel
+    // ends the child with this process.
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(Code::INTERNAL).into()
+}
+
+fn run() -> Code {
     let parsed = match args::parse(std::env::args_os().skip(1)) {
         Ok(parsed) => parsed,
-        Err(ending) => {
-            eprint!("{}", ending.text);
-            return if ending.is_error { Code::USAGE } else { Code::SUCCESS }.into();
-        }
+        Err(ending) => return end(&ending),
     };
-    let config = match settings::resolve(&[parsed.flags]) {
-        Ok(c) => c,
-        Err(e) => {
-            eprintln!("{e}");
-            return Code::USAGE.into();
-        }
+    let builder = Engine::builder().flags(parsed.flags, parsed.file);
+    match parsed.task {
+        Task::Run(argv) => command(builder, &argv),
+        Task::Serve => serve(builder),
+    }
+}
+
+/// Runs COMMAND under the engine, or alone where that has nothing to do.
+fn command(builder: Builder, argv: &[OsString]) -> Code {
+    let config = match builder.config() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
     };
     let user = match config.user.as_deref().map(Identity::find).transpose() {
-        Ok(u) => u,
-        Err(e) => {
-            eprintln!("runsd: error: {e}");
-            return Code::USAGE.into();
+        Ok(user) => user,
+        Err(error) => {
+            tell(&error);
+            return Code::USAGE;
         }
     };
-    let Task::Run(argv) = parsed.task else { return Code::SUCCESS.into() };
-    let mut plan =
-        Plan { argv: &argv, user: user.as_ref(), whole_group: config.forward_to_group, env: &[] };
-    if config.mode == settings::ModeChoice::Off || config.routes.is_empty() {
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    let whole_group = config.forward_to_group;
+    let plan = Plan { argv, env: engine.env(), user: user.as_ref(), whole_group };
+    if engine.mode() == Mode::Off {
         let error = process::replace_this_process(&plan);
-        eprintln!("runsd: error: {error}");
-        return error.code().into();
+        tell(&error);
+        return error.code();
     }
-    let env = [("http_proxy".to_owned(), "x".to_owned())];
-    plan.env = &env;
-    crate::sys::raise_open_files();
-    crate::sys::with_signals_blocked(|| ());
-    match Child::spawn(&plan) {
-        Ok(child) => process::supervise(child, &Alarm::default(), &|| ()).into(),
-        Err(error) => {
-            eprintln!("runsd: error: {error}");
-            error.code().into()
+    let code = match Child::spawn(&plan) {
+        Ok(child) => {
+            let alarm = alarm(&engine);
+            process::supervise(child, &alarm, &|| tell_failure(&engine, "ending the command"))
         }
+        Err(error) => {
+            tell(&error);
+            error.code()
+        }
+    };
+    // The command has ended, so nobody waits for what is under way; and a
+    // failure of the engine has been told.
+    let _ = engine.stop(Duration::ZERO);
+    code
+}
+
+/// Serves until told to end.
+fn serve(builder: Builder) -> Code {
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    if engine.mode() == Mode::Off {
+        say(
+            "warning",
+            &"there is nothing to serve: this is not Cloud Run, and no route, region or project \
+              is configured",
+        );
     }
+    let alarm = alarm(&engine);
+    process::wait_until_told(&alarm);
+    let failed = alarm.rings();
+    if failed {
+        tell_failure(&engine, "ending");
+    }
+    // A failure has been told.
+    let _ = engine.stop(if failed { Duration::ZERO } else { DRAIN });
+    if failed { Code::INTERNAL } else { Code::SUCCESS }
+}
+
+/// An alarm that rings if the engine fails.
+fn alarm(engine: &Engine) -> Alarm {
+    let alarm = Alarm::default();
+    let rung = alarm.clone();
+    engine.when_failed(move || rung.ring());
+    alarm
+}
+
+fn tell_failure(engine: &Engine, consequence: &str) {
+    if let Err(error) = engine.wait(Some(Duration::ZERO)) {
+        tell(&format_args!("runsd cannot go on: {error}; {consequence}"));
+    }
+}
+
+/// Help, the version, or a mistake.
+fn end(ending: &Ending) -> Code {
+    if ending.is_error {
+        eprint_all(&format!("runsd: {}", ending.text));
+        return Code::USAGE;
+    }
+    // A closed standard output leaves nobody to tell.
+    let _ = io::stdout().lock().write_all(ending.text.as_bytes());
+    Code::SUCCESS
+}
+
+/// The engine did not start.
+fn refuse(error: &Error) -> Code {
+    tell(error);
+    match error.kind() {
+        ErrorKind::Config => Code::USAGE,
+        _ => Code::INTERNAL,
+    }
+}
+
+fn tell(error: &dyn Display) {
+    say("error", error);
+}
+
+fn say(severity: &str, what: &dyn Display) {
+    let what = what.to_string().replace('\n', "\n  ");
+    eprint_all(&format!("runsd: {severity}: {what}\n"));
+}
+
+/// One line for a panic, wherever it happens: what it ends is said elsewhere.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let what = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("no message");
+    match panic.location() {
+        Some(place) => tell(&format_args!("defect at {place}: {what}")),
+        None => tell(&format_args!("defect: {what}")),
+    }
+}
+
+/// Writes in one call, so that lines of other processes do not come between.
+fn eprint_all(text: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

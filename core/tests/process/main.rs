@@ -56,7 +56,11 @@ impl Way {
         // A shell in between, because the standard library does not start every
         // program in the same way, and some ways leave other signals ignored.
         let mut built = Command::new("/bin/sh");
-        built.args(["-c", "exec \"$@\"", "sh"]).args(words).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        built
+            .args(["-c", "exec \"$@\"", "sh"])
+            .args(words)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap());
         built
     }
 
