@@ -115,7 +115,7 @@ mod process {
         pub(crate) number: c_int,
         /// The kernel itself sent it, as a terminal's driver does.
         pub(crate) by_kernel: bool,
-        /// This process sent it to itself, as a write to a closed pipe does.
+        /// This process sent it to itself, or a write to a closed pipe did.
         pub(crate) by_ourselves: bool,
     }
 

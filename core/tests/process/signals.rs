@@ -2,6 +2,7 @@
 
 use super::{Running, Way, python};
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 /// Prints the number of each signal it gets, and exits with 7 at SIGTERM.
 const ECHO: &str = "
@@ -16,13 +17,13 @@ while True:
         sys.exit(7)
 ";
 
-fn echo(options: &[&str]) -> Running {
-    Running::start(Way::Supervised.command(&[], options, &[python(), "-c", ECHO]))
+fn echo() -> Running {
+    Running::start(Way::Supervised.command(&[], &[], &[python(), "-c", ECHO]))
 }
 
 #[test]
 fn every_signal_is_forwarded_as_often_as_it_comes() {
-    let app = echo(&[]);
+    let app = echo();
     // Numbers, because their names differ between shells: SIGHUP, SIGINT,
     // SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGCONT, SIGTSTP,
     // SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGWINCH, SIGIO, SIGPWR, real-time ones.
@@ -88,10 +89,13 @@ fn without_a_terminal_the_child_stays_in_the_group() {
 
 #[test]
 fn a_child_does_not_outlive_runsd() {
-    let root_only: &[&[&str]] = &[&["--user=65534:65534"]];
-    let others = if super::is_root() { root_only } else { &[] };
-    for options in [&[][..]].iter().chain(others) {
-        let app = echo(options);
+    let root_only: &[&str] = &["--user=65534:65534"];
+    for options in [&[], root_only] {
+        if !options.is_empty() && !super::is_root() {
+            continue;
+        }
+        let command = ["sh", "-c", "echo ready; exec sleep 1000"];
+        let app = Running::start(Way::Supervised.command(&[], options, &command));
         app.signal("KILL");
         app.wait_for_end_of_output();
     }
@@ -109,4 +113,19 @@ fn a_stopped_child_is_left_alone_without_a_terminal() {
     app.signal("CONT");
     assert_eq!(app.line(), "usr1");
     app.signal("KILL");
+}
+
+#[test]
+fn a_sidecar_serves_until_told_to_end() {
+    for signal in ["TERM", "INT"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runsd"));
+        let options = ["--mode=proxy", "--proxy-addr=127.0.0.1:0", "--log-level=info", "serve"];
+        command.args(options).env_clear().stderr(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // It says that it serves.
+        let said = super::lines(child.stderr.take().unwrap());
+        said.recv_timeout(super::LIMIT).unwrap();
+        super::kill(signal, child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+    }
 }

@@ -66,7 +66,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 const APP: &str = "
 import os, signal, sys
 def say(*what):
-    print(*what, flush=True)
+    # In one call, since a signal may come while it is in another.
+    os.write(1, (' '.join(map(str, what)) + '\\n').encode())
 signal.signal(signal.SIGINT, lambda *_: say('interrupted'))
 signal.signal(signal.SIGCONT, lambda *_: say('continued', os.tcgetpgrp(0) == os.getpgrp()))
 say('leads', os.getpgrp() == os.getpid(), os.tcgetpgrp(0) == os.getpgrp())

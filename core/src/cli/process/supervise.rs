@@ -137,8 +137,8 @@ impl Watch {
                 .contains(&signal.number);
         match signal.number {
             libc::SIGCHLD => {}
-            // Our own broken pipe is not the child's.
-            _ if signal.by_ourselves => {}
+            // Our own closed pipe or full file is not the child's.
+            libc::SIGPIPE | libc::SIGXFSZ if signal.by_ourselves => {}
             // The terminal told its whole foreground group, the child among it.
             _ if terminal_sent && !self.child.own_group => {}
             libc::SIGCONT => match &mut self.child.terminal {
