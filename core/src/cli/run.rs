@@ -85,11 +85,11 @@ fn serve(builder: Builder) -> Code {
         Err(error) => return refuse(&error),
     };
     if engine.mode() == Mode::Off {
-        say(
-            "warning",
-            &"there is nothing to serve: this is not Cloud Run, and no route, region or project \
-              is configured",
+        tell(
+            &"there is nothing to serve: this is not Cloud Run, and no --route, --region or \
+              --project is given. Give one, or run COMMAND directly",
         );
+        return Code::USAGE;
     }
     let alarm = alarm(&engine);
     process::wait_until_told(&alarm);
@@ -137,12 +137,8 @@ fn refuse(error: &Error) -> Code {
 }
 
 fn tell(error: &dyn Display) {
-    say("error", error);
-}
-
-fn say(severity: &str, what: &dyn Display) {
-    let what = what.to_string().replace('\n', "\n  ");
-    eprint_all(&format!("runsd: {severity}: {what}\n"));
+    let error = error.to_string().replace('\n', "\n  ");
+    eprint_all(&format!("runsd: error: {error}\n"));
 }
 
 /// One line for a panic, wherever it happens: what it ends is said elsewhere.
@@ -152,8 +148,8 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let what = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let what = what.unwrap_or("no message");
     match panic.location() {
-        Some(place) => tell(&format_args!("defect at {place}: {what}")),
-        None => tell(&format_args!("defect: {what}")),
+        Some(place) => tell(&format_args!("internal error at {place}: {what}; please report it")),
+        None => tell(&format_args!("internal error: {what}; please report it")),
     }
 }
 

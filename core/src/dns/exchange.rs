@@ -5,17 +5,20 @@
 //! which nameservers there are or how long to wait; the race does.
 
 use super::answer::Answer;
+use super::frame::{read_frame, write_frame};
 use super::reply::raw_opt;
-use super::wire::{AD, QR, Query, RD, rcode};
-use crate::net::{Tcp, UdpSocket};
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use super::wire::{AD, CD, OPCODE, QR, Query, RD, Reader, rcode};
+use crate::net::{Tcp, UdpSocket, deadline};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The largest datagram there is, in bytes.
 const LARGEST: usize = 1 << 16;
+/// How long the rest of a truncated answer may take.
+const TCP_PATIENCE: Duration = Duration::from_secs(2);
 /// Buffers kept for reuse; under a greater load more are made and freed.
 const KEPT: usize = 64;
 
@@ -76,7 +79,7 @@ impl Request {
     pub(super) fn new(query: &Query, over_tcp: bool) -> Request {
         Request {
             question: query.question.clone(),
-            flags: query.flags & (RD | super::wire::CD),
+            flags: query.flags & (RD | CD),
             dnssec_ok: query.dnssec_ok(),
             over_tcp,
         }
@@ -126,7 +129,10 @@ impl Request {
         match self.ask_udp(server, buffers, edns).await? {
             Heard::Answer(cut) if cut.is_truncated() => {
                 // What fitted the datagram is better than nothing.
-                Ok(self.ask_tcp(server, edns).await.unwrap_or(Heard::Answer(cut)))
+                match deadline(TCP_PATIENCE, self.ask_tcp(server, edns)).await {
+                    Ok(Ok(whole)) => Ok(whole),
+                    _ => Ok(Heard::Answer(cut)),
+                }
             }
             heard => Ok(heard),
         }
@@ -153,14 +159,9 @@ impl Request {
 
     async fn ask_tcp(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
         let (mut stream, id) = (Tcp::connect(server).await?, random_id());
-        let message = self.encode(id, edns);
-        let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-        stream.write_all(&[&length.to_be_bytes(), message.as_slice()].concat()).await?;
+        write_frame(&mut stream, &self.encode(id, edns)).await?;
         loop {
-            let mut length = [0; 2];
-            stream.read_exact(&mut length).await?;
-            let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
-            stream.read_exact(&mut packet).await?;
+            let packet = read_frame(&mut stream).await?;
             if let Some(heard) = self.hear(&packet, id, edns) {
                 return Ok(heard);
             }
@@ -168,8 +169,8 @@ impl Request {
     }
 
     fn hear(&self, packet: &[u8], id: u16, edns: bool) -> Option<Heard> {
-        let header = super::wire::Reader::new(packet).header()?;
-        let opcode = header.flags & super::wire::OPCODE;
+        let header = Reader::new(packet).header()?;
+        let opcode = header.flags & OPCODE;
         if header.id != id || header.flags & QR == 0 || opcode != 0 {
             return None;
         }

@@ -9,6 +9,7 @@ mod answer;
 mod cache;
 mod exchange;
 mod forward;
+mod frame;
 mod hosts;
 mod probe;
 mod race;

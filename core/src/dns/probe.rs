@@ -1,8 +1,7 @@
 //! Who answers at an address: the way an engine checks itself, and finds out
 //! whether another one is alive. Blocking, for the start path alone.
 
-use super::resolve::wire_name;
-use super::wire::{HEADER, QR, Reader, rtype};
+use super::wire::{HEADER, QR, Reader, rtype, wire_name};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 

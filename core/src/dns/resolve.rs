@@ -8,7 +8,7 @@
 use super::answer::{Age, Answer};
 use super::forward::Forwarder;
 use super::hosts::Hosts;
-use super::wire::{IN, Query, RD, rcode, rtype};
+use super::wire::{IN, Query, RD, rcode, rtype, wire_name};
 use crate::net::{BoxFuture, Resolve};
 use futures_lite::future::zip;
 use hickory_proto::op::Message;
@@ -141,22 +141,6 @@ fn addresses(message: &[u8]) -> Result<Vec<IpAddr>, Nothing> {
 fn is_localhost(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
-}
-
-/// A name as it stands in a message, without compression; `None` if it cannot
-/// be one.
-pub(super) fn wire_name(name: &str) -> Option<Vec<u8>> {
-    let mut wire = Vec::with_capacity(name.len() + 2);
-    for label in name.split('.') {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
-        if !label.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return None;
-        }
-        wire.push(length);
-        wire.extend(label.as_bytes());
-    }
-    wire.push(0);
-    (wire.len() <= 255).then_some(wire)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::wire::{Invalid, Query};
 use super::zone::Zone;
 use crate::net::{Panicked, Tasks, TcpListener, UdpSocket, Watch, sleep};
 use futures_lite::FutureExt;
+use futures_lite::future::yield_now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,9 @@ use std::time::Duration;
 
 /// The largest datagram there is, in bytes.
 const LARGEST: usize = 1 << 16;
+/// Queries answered before others get the thread: a socket that is never empty
+/// must not keep it.
+const TURN: u8 = 16;
 /// Errors of a socket in a row that end it.
 const MOST_ERRORS: u32 = 100;
 
@@ -71,15 +75,19 @@ impl Server {
     /// Serves on these sockets until the drain starts; the sockets close then.
     /// The server is used up, so that it does not hold up the drain.
     pub fn serve(self, udp: Vec<UdpSocket>, tcp: Vec<TcpListener>) {
-        let tasks = self.shared.tasks.clone();
         for socket in udp {
-            tasks
-                .spawn_vital("DNS over UDP", until_drained(self.shared.clone(), serve_udp, socket));
+            let serving = until_drained(self.shared.clone(), serve_udp, socket);
+            self.shared.tasks.spawn_vital("DNS over UDP", serving);
         }
         for listener in tcp {
-            let serve = |shared, listener| tcp::serve(shared, listener, tcp::Limits::default());
-            tasks.spawn_vital("DNS over TCP", until_drained(self.shared.clone(), serve, listener));
+            self.serve_tcp(listener, tcp::Limits::default());
         }
+    }
+
+    pub(super) fn serve_tcp(&self, listener: TcpListener, limits: tcp::Limits) {
+        let serve = move |shared, listener| tcp::serve(shared, listener, limits);
+        let serving = until_drained(self.shared.clone(), serve, listener);
+        self.shared.tasks.spawn_vital("DNS over TCP", serving);
     }
 }
 
@@ -156,7 +164,7 @@ fn limit(query: &Query, over_tcp: bool) -> usize {
 async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
     let socket = Arc::new(socket);
     let mut buffer = vec![0; LARGEST];
-    let mut errors = 0;
+    let (mut errors, mut turn) = (0, 0_u8);
     loop {
         let (length, peer) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
@@ -179,6 +187,10 @@ async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
             }
             Step::Forward(query) => forward(&shared, &socket, query, peer),
             Step::Ignore => {}
+        }
+        turn = (turn + 1) % TURN;
+        if turn == 0 {
+            yield_now().await;
         }
     }
 }

@@ -5,11 +5,12 @@
 //! connection makes room for a new one. What happens to a query, the server
 //! knows.
 
+use super::frame::{read_frame, write_frame};
 use super::server::{Shared, Step};
 use crate::net::{Tcp, TcpListener, deadline};
 use async_channel::{Receiver, Sender};
-use futures_lite::future::try_zip;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::future::{try_zip, yield_now};
+use futures_lite::{AsyncWriteExt, FutureExt};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -145,7 +146,7 @@ async fn read_queries(
     let (permits, given) = async_channel::bounded(PIPELINE);
     while permits.send(()).await.is_ok() {
         let permit = Permit(given.clone());
-        let Ok(Ok(packet)) = deadline(idle, read(&mut stream)).await else { return };
+        let Ok(Ok(packet)) = deadline(idle, read_frame(&mut stream)).await else { return };
         place.connection.last.store(place.open.next(), Ordering::Relaxed);
         match shared.step(&packet, true).await {
             Step::Reply(reply, service) => {
@@ -168,16 +169,9 @@ async fn read_queries(
             }
             Step::Ignore => {}
         }
+        // A client that never pauses must not keep the thread.
+        yield_now().await;
     }
-}
-
-/// One frame.
-async fn read(stream: &mut Tcp) -> io::Result<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).await?;
-    let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut packet).await?;
-    Ok(packet)
 }
 
 /// Writes until no query is left that could have a reply.
@@ -187,9 +181,8 @@ async fn write_replies(
     idle: Duration,
 ) -> io::Result<()> {
     while let Ok(reply) = outgoing.recv().await {
-        let Ok(length) = u16::try_from(reply.len()) else { continue };
-        let frame = [&length.to_be_bytes(), reply.as_slice()].concat();
-        deadline(idle, stream.write_all(&frame)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let writing = write_frame(&mut stream, &reply);
+        deadline(idle, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     stream.close().await
 }

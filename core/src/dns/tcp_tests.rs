@@ -1,1 +1,163 @@
-//!
+//! DNS over TCP on loopback sockets.
+
+use super::super::forward::Forwarder;
+use super::super::server::Server;
+use super::super::testing::*;
+use super::*;
+use crate::net::{OwnAddresses, SystemClock};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+struct Serving {
+    running: Running,
+    address: SocketAddr,
+}
+
+fn serving(upstream: &[SocketAddr], limits: Limits) -> Serving {
+    let running = Running::new();
+    let forwarder = Forwarder::new(
+        upstream.to_vec(),
+        OwnAddresses::default(),
+        running.tasks.clone(),
+        Arc::new(SystemClock),
+    );
+    let (tasks, drain) = (running.tasks.clone(), running.drain.watch());
+    let server = Server::new(zone(true), forwarder, tasks, drain, Arc::new(|_: &str| ()));
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    server.serve_tcp(listener, limits);
+    Serving { running, address }
+}
+
+fn connect(serving: &Serving) -> TcpStream {
+    let stream = TcpStream::connect(serving.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn frame(packet: &[u8]) -> Vec<u8> {
+    [&(packet.len() as u16).to_be_bytes(), packet].concat()
+}
+
+fn receive(mut stream: &TcpStream) -> Vec<u8> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut packet).unwrap();
+    packet
+}
+
+/// Waits for the end of the connection; a reset is one too.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    match stream.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+fn named(id: u8, name: &str) -> Vec<u8> {
+    let mut packet = query(name, 1);
+    packet[1] = id;
+    packet
+}
+
+#[test]
+fn queries_may_come_together_or_byte_by_byte() {
+    let serving = serving(&[], Limits::default());
+    let mut stream = connect(&serving);
+    let both = [frame(&named(1, "localhost")), frame(&named(2, "hello.us-east1"))].concat();
+    stream.write_all(&both).unwrap();
+    assert_eq!((receive(&stream)[1], receive(&stream)[1]), (1, 2));
+    for byte in frame(&named(3, "localhost")) {
+        stream.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(receive(&stream)[1], 3);
+}
+
+#[test]
+fn answers_come_as_they_are_ready_and_large_ones_whole() {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let slow = move |query: &[u8]| {
+        let _ = gate.recv();
+        let records: Vec<_> = (0..200).map(|last| record(1, 60, &[10, 0, 0, last])).collect();
+        vec![response(query, 0x0180, [&records, &[], &[]])]
+    };
+    let upstream = Upstream::new(Box::new(|_| panic!("asked over UDP")), Box::new(slow));
+    let serving = serving(&[upstream.address], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(&named(1, "example.com"))).unwrap();
+    stream.write_all(&frame(&named(2, "localhost"))).unwrap();
+    assert_eq!(receive(&stream)[1], 2);
+    open.send(()).unwrap();
+    let reply = receive(&stream);
+    assert_eq!((reply[1], read(&reply).answers.len()), (1, 200));
+}
+
+#[test]
+fn a_client_that_has_finished_sending_gets_its_answers() {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let slow = move |query: &[u8]| {
+        let _ = gate.recv();
+        vec![address(query, 60, 1)]
+    };
+    let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(slow));
+    let serving = serving(&[upstream.address], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(&named(1, "example.com"))).unwrap();
+    stream.write_all(&frame(&named(2, "localhost"))).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(receive(&stream)[1], 2);
+    open.send(()).unwrap();
+    assert_eq!(receive(&stream)[1], 1);
+    assert!(is_closed(&stream));
+}
+
+#[test]
+fn who_is_idle_is_closed() {
+    let limits = Limits { idle: Duration::from_millis(20), ..Limits::default() };
+    let serving = serving(&[], limits);
+    assert!(is_closed(&connect(&serving)));
+    let mut stream = connect(&serving);
+    stream.write_all(&[0]).unwrap();
+    assert!(is_closed(&stream), "half a frame is idle too");
+}
+
+#[test]
+fn the_idlest_makes_room() {
+    let serving = serving(&[], Limits { connections: 3, ..Limits::default() });
+    let ask = |mut stream: &TcpStream| {
+        stream.write_all(&frame(&named(1, "localhost"))).unwrap();
+        assert_eq!(receive(stream)[1], 1);
+    };
+    let streams = [connect(&serving), connect(&serving), connect(&serving)];
+    streams.iter().for_each(ask);
+    ask(&streams[0]);
+    let another = connect(&serving);
+    ask(&another);
+    assert!(is_closed(&streams[1]));
+    [&streams[0], &streams[2], &another].into_iter().for_each(ask);
+}
+
+#[test]
+fn what_is_no_query_gets_no_answer_and_the_connection_goes_on() {
+    let serving = serving(&[], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(b"")).unwrap();
+    stream.write_all(&frame(b"noise")).unwrap();
+    stream.write_all(&frame(&named(9, "localhost"))).unwrap();
+    assert_eq!(receive(&stream)[1], 9);
+    let counters = &serving.running.counters;
+    assert_eq!((counters.dns_queries.get(), counters.panics.get()), (1, 0));
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_a_drain() {
+    let mut serving = serving(&[], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(&named(1, "localhost"))).unwrap();
+    receive(&stream);
+    let drain = std::mem::take(&mut serving.running.drain);
+    assert_eq!(crate::net::block_on(drain.finish(PATIENCE)), 0);
+    assert!(is_closed(&stream));
+    assert!(serving.running.failed.is_empty());
+}

@@ -373,6 +373,22 @@ pub(super) fn same_question(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
+/// A name as it stands in a message, without compression; `None` if it cannot
+/// be one.
+pub(super) fn wire_name(name: &str) -> Option<Vec<u8>> {
+    let mut wire = Vec::with_capacity(name.len() + 2);
+    for label in name.split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        if !label.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        wire.push(length);
+        wire.extend(label.as_bytes());
+    }
+    wire.push(0);
+    (wire.len() <= 255).then_some(wire)
+}
+
 #[cfg(test)]
 #[path = "wire_tests.rs"]
 mod tests;

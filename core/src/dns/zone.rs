@@ -6,16 +6,17 @@
 //! servers call it for every query before anything else.
 
 use super::reply::{Builder, Section};
-use super::wire::{Query, rcode, rtype};
-use hickory_proto::rr::Name;
-use hickory_proto::rr::rdata::{SOA, TXT};
-use hickory_proto::serialize::binary::BinEncodable;
+use super::wire::{Query, rcode, rtype, wire_name};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// How long an answer of ours may be kept, negative ones included, in seconds.
 const TTL: u32 = 60;
+/// Timers for secondary servers, of which there are none, in seconds.
+const REFRESH: u32 = 3600;
+const RETRY: u32 = 600;
+const EXPIRE: u32 = 86_400;
 /// The label under our domain that tells who answers.
 const SELF: &str = "_runsd";
 const LOCALHOST: &str = "localhost";
@@ -103,14 +104,12 @@ struct Apex {
 impl Apex {
     fn new(name: &str) -> Apex {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let server = wire_name(&name);
-        let mailbox = wire_name(&format!("hostmaster.{name}"));
-        let soa = SOA::new(server.clone(), mailbox, 1, 3600, 600, 86_400, TTL);
-        Apex {
-            soa: soa.to_bytes().unwrap_or_default(),
-            ns: server.to_bytes().unwrap_or_default(),
-            name,
+        let server = name_data(&name);
+        let mut soa = [server.clone(), name_data(&format!("hostmaster.{name}"))].concat();
+        for number in [1, REFRESH, RETRY, EXPIRE, TTL] {
+            soa.extend(number.to_be_bytes());
         }
+        Apex { name, soa, ns: server }
     }
 
     fn holds(&self, name: &str) -> bool {
@@ -123,8 +122,16 @@ impl Apex {
     }
 }
 
-fn wire_name(name: &str) -> Name {
-    Name::from_ascii(format!("{name}.")).unwrap_or_else(|_| Name::root())
+/// A name as data of a record; the root if it is no name.
+fn name_data(name: &str) -> Vec<u8> {
+    wire_name(name).unwrap_or_else(|| vec![0])
+}
+
+/// A text as data of a TXT: one string, cut to what fits.
+fn text_data(text: &str) -> Vec<u8> {
+    let text = text.as_bytes();
+    let text = text.get(..255).unwrap_or(text);
+    [&[text.len() as u8], text].concat()
 }
 
 fn labels(name: &str) -> usize {
@@ -176,7 +183,7 @@ impl<'z> Said<'z> {
             let (strip, data) = self.soa;
             builder.record(Section::Authority, strip, rtype::SOA, TTL, data);
         }
-        let service = self.service && matches!(query.qtype, rtype::A | rtype::AAAA | rtype::ANY);
+        let service = self.service && matches!(query.qtype, rtype::A | rtype::AAAA);
         Reply { bytes: builder.finish(limit, &[]), service }
     }
 }
@@ -196,13 +203,13 @@ impl Zone {
             classify: config.classify,
             identity: format!("{SELF}.{}", domain.name),
             domain,
-            nonce: TXT::new(vec![config.nonce]).to_bytes().unwrap_or_default(),
+            nonce: text_data(&config.nonce),
             ipv4: config.ipv4.octets(),
             ipv6: config.ipv6.map(|address| address.octets()),
             local: local.collect(),
             loopback: Apex::new(LOCALHOST),
             loopback_v6: config.ipv6.map(|_| Ipv6Addr::LOCALHOST.octets()),
-            localhost: wire_name(LOCALHOST).to_bytes().unwrap_or_default(),
+            localhost: name_data(LOCALHOST),
         }
     }
 

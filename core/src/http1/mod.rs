@@ -15,4 +15,4 @@ pub use field::{Field, Known, Span, write_field};
 pub use framing::{Framing, body_of_response};
 pub use head::{HeadError, Limits, RequestHead, ResponseHead, Version, field_lines};
 pub use target::{Target, TargetForm};
-pub(crate) use target::{host, split_authority};
+pub(crate) use target::{check as check_authority, host, split_authority};

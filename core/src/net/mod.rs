@@ -13,6 +13,7 @@ mod tasks;
 mod tcp;
 mod time;
 mod tls;
+mod tokio_io;
 mod udp;
 
 pub use buffer::Buffer;
@@ -24,6 +25,7 @@ pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, Elapsed, SystemClock, deadline, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
+pub use tokio_io::TokioIo;
 pub use udp::UdpSocket;
 
 /// A boxed future that any engine thread can poll.

@@ -99,6 +99,16 @@ impl Tcp {
         self.0.shutdown(how)
     }
 
+    /// Whether bytes, or the end, have come and nobody has read them. Does not
+    /// block.
+    pub fn has_unread(&self) -> bool {
+        let mut room = [std::mem::MaybeUninit::uninit()];
+        match SockRef::from(&self.0).peek(&mut room) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
@@ -177,6 +187,25 @@ mod tests {
             let mut heard = Vec::new();
             client.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard, b"pong");
+        });
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_seen_and_stays() {
+        async_io::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let mut client = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            assert!(!client.has_unread());
+            server.write_all(b"xy").await.unwrap();
+            let mut one = [0];
+            client.read_exact(&mut one).await.unwrap();
+            assert!(client.has_unread());
+            client.read_exact(&mut one).await.unwrap();
+            assert!(!client.has_unread());
+            drop(server);
+            assert_eq!(client.read(&mut one).await.unwrap(), 0);
+            assert!(client.has_unread());
         });
     }
 

@@ -9,13 +9,14 @@ mod authorize;
 mod error;
 mod forward;
 mod h1;
+mod h2;
 mod limits;
 mod policy;
 mod pool;
 
 use crate::auth::Tokens;
 use crate::names::Directory;
-use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, sleep};
+use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +53,7 @@ struct Shared {
     tokens: Arc<dyn Tokens>,
     dialer: Arc<Dialer>,
     h1: pool::H1Pool,
+    h2: pool::H2Pool,
     drain: Watch,
     forbidden: Mutex<HashSet<String>>,
 }
@@ -66,8 +68,10 @@ impl Proxy {
         dialer: Arc<Dialer>,
         drain: Watch,
     ) -> Proxy {
-        let (h1, forbidden) = (pool::H1Pool::default(), Mutex::default());
-        Proxy(Arc::new(Shared { config, tasks, directory, tokens, dialer, h1, drain, forbidden }))
+        let (h1, h2) = (pool::H1Pool::default(), pool::H2Pool::default());
+        let forbidden = Mutex::default();
+        let shared = Shared { config, tasks, directory, tokens, dialer, h1, h2, drain, forbidden };
+        Proxy(Arc::new(shared))
     }
 
     /// Serves these listeners until the drain begins. To lose one is fatal.
@@ -82,6 +86,7 @@ impl Proxy {
                 sleep(limits::IDLE / 3).await;
                 let Some(shared) = shared.upgrade() else { return };
                 shared.h1.sweep();
+                shared.h2.sweep();
             }
         });
     }
@@ -99,13 +104,19 @@ impl Proxy {
             });
         };
         let accepting = shared.tasks.accept_loop(|| listener.accept(), handle);
-        let stopping = async {
+        let drained = async {
             shared.drain.draining().await;
-            shared.h1.clear();
-            // Drained on purpose: the engine is leaving and must not hear of it.
-            std::future::pending::<String>().await
+            None
         };
-        futures_lite::future::or(accepting, stopping).await
+        let lost = futures_lite::future::or(async { Some(accepting.await) }, drained).await;
+        if let Some(cause) = lost {
+            return cause;
+        }
+        drop(listener);
+        shared.h1.clear();
+        shared.h2.clear();
+        // Drained on purpose: the engine is leaving and must not hear of it.
+        std::future::pending().await
     }
 
     /// Prepares for a request that a DNS query has announced: its token, and
@@ -115,9 +126,10 @@ impl Proxy {
         if let Some(audience) = target.audience.as_deref() {
             self.0.tokens.warm(audience);
         }
-        if self.0.config.upstream == Upstream::Http2 || self.0.h1.count(&target) > 0 {
+        if self.0.config.upstream == Upstream::Http2 {
             return;
         }
+        let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
             // A failure is told to the request that follows.
@@ -125,6 +137,7 @@ impl Proxy {
                 shared.tasks.counters().upstream_connections.add();
                 shared.h1.put(&target, connection);
             }
+            shared.h1.end_warming(&target, warming);
         });
     }
 }
@@ -133,7 +146,42 @@ impl Proxy {
 /// bytes, and serves the connection; once more where CONNECT begins it anew.
 async fn detect(shared: &Arc<Shared>, tcp: Tcp) {
     let mut begun = Some((tcp, Buffer::default()));
-    while let Some((tcp, buffer)) = begun {
-        begun = h1::serve(shared, tcp, buffer).await;
+    while let Some((mut tcp, mut buffer)) = begun.take() {
+        match preface(shared, &mut tcp, &mut buffer).await {
+            Some(true) => h2::serve(shared, tcp, buffer).await,
+            Some(false) => begun = h1::serve(shared, tcp, buffer).await,
+            None => {}
+        }
     }
+}
+
+/// Whether the connection begins as HTTP/2 does; `None` if it ends before that
+/// is clear. No request of HTTP/1 can look so (RFC 9113 §3.4).
+async fn preface(shared: &Arc<Shared>, tcp: &mut Tcp, buffer: &mut Buffer) -> Option<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    if buffer.is_empty() {
+        let drained = async {
+            shared.drain.draining().await;
+            None
+        };
+        futures_lite::future::or(fill(tcp, buffer), drained).await?;
+    }
+    loop {
+        let begun = buffer.readable();
+        let compared = begun.len().min(PREFACE.len());
+        if begun.get(..compared) != PREFACE.get(..compared) {
+            return Some(false);
+        }
+        if compared == PREFACE.len() {
+            return Some(true);
+        }
+        deadline(limits::HEAD_TIME, fill(tcp, buffer)).await.ok()??;
+    }
+}
+
+/// Reads once; `None` at the end.
+async fn fill(tcp: &mut Tcp, buffer: &mut Buffer) -> Option<()> {
+    let most = limits::HEAD_ROOM;
+    let read = futures_lite::future::poll_fn(|context| buffer.poll_fill(context, tcp, most)).await;
+    read.ok().filter(|count| *count > 0).map(|_| ())
 }

@@ -88,7 +88,9 @@ fn mistakes_exit_with_2_and_help_with_0() {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_runsd"));
         command.args(options).env_clear().output().unwrap()
     };
-    for options in [&["--regoin", "x", "--", "true"][..], &[], &["--mode=odd", "--", "true"]] {
+    for options in
+        [&["--regoin", "x", "--", "true"][..], &[], &["--mode=odd", "--", "true"], &["serve"]]
+    {
         let output = runsd(options);
         assert_eq!(output.status.code(), Some(2), "{options:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{options:?}");

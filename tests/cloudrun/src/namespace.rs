@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,8 +73,7 @@ impl Namespaces {
         kernel::mount(c"none", c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)
             .step("making the mounts private")?;
         cover_with_tmpfs(directory).step("mounting a tmpfs")?;
-        cover_etc(directory).step("covering /etc")?;
-        write_files(directory, files).step("writing the files of /etc")?;
+        cover_etc(directory, files).step("giving the instance its own /etc")?;
         let handles = Handles {
             net: fs::File::open("/proc/thread-self/ns/net").step("opening the network")?.into(),
             mnt: fs::File::open("/proc/thread-self/ns/mnt").step("opening the mounts")?.into(),
@@ -85,6 +84,12 @@ impl Namespaces {
     /// Makes `command` start inside.
     pub(crate) fn start_inside(&self, command: &mut Command) {
         kernel::start_inside(command, Arc::clone(&self.handles));
+    }
+
+    /// The files that stand for the namespaces while this process lives: network, mounts.
+    pub(crate) fn files(&self) -> (PathBuf, PathBuf) {
+        let file = |fd: RawFd| PathBuf::from(format!("/proc/{}/fd/{fd}", std::process::id()));
+        (file(self.handles.net.as_raw_fd()), file(self.handles.mnt.as_raw_fd()))
     }
 
     /// Runs `f` on a fresh thread inside. A panic of `f` goes on in the caller.
@@ -132,9 +137,26 @@ fn cover_with_tmpfs(directory: &Path) -> io::Result<()> {
     kernel::mount(c"tmpfs", &text(directory)?, Some(c"tmpfs"), 0, Some(c"mode=755"))
 }
 
-/// Puts a writable layer over `/etc`, so that nothing the instance does there
-/// reaches the machine; a copy where the kernel refuses overlays.
-fn cover_etc(directory: &Path) -> io::Result<()> {
+/// Gives the instance an `/etc` of its own with these files, so that nothing it
+/// does there reaches the machine: a layer over the machine's; or a copy, where the
+/// kernel refuses overlays, or where the user may not change what the layer shows
+/// (in a user namespace the machine's root is nobody).
+fn cover_etc(directory: &Path, files: &Files<'_>) -> io::Result<()> {
+    if overlay(directory).is_ok() {
+        if write_files(directory, files).is_ok() {
+            return Ok(());
+        }
+        while kernel::unmount(c"/etc/resolv.conf").is_ok() {}
+        kernel::unmount(c"/etc")?;
+    }
+    let copy = directory.join("copy");
+    fs::create_dir(&copy)?;
+    copy_tree(Path::new("/etc"), &copy)?;
+    kernel::mount(&text(&copy)?, c"/etc", None, libc::MS_BIND, None)?;
+    write_files(directory, files)
+}
+
+fn overlay(directory: &Path) -> io::Result<()> {
     let (upper, work) = (directory.join("etc"), directory.join("work"));
     fs::create_dir(&upper)?;
     fs::create_dir(&work)?;
@@ -143,11 +165,7 @@ fn cover_etc(directory: &Path) -> io::Result<()> {
     layers.extend_from_slice(b",workdir=");
     layers.extend_from_slice(work.as_os_str().as_bytes());
     let layers = CString::new(layers).map_err(io::Error::other)?;
-    if kernel::mount(c"overlay", c"/etc", Some(c"overlay"), 0, Some(&layers)).is_ok() {
-        return Ok(());
-    }
-    copy_tree(Path::new("/etc"), &upper)?;
-    kernel::mount(&text(&upper)?, c"/etc", None, libc::MS_BIND, None)
+    kernel::mount(c"overlay", c"/etc", Some(c"overlay"), 0, Some(&layers))
 }
 
 /// Copies what the user may read; what it may not, it could not use either.
@@ -164,9 +182,10 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else {
             Ok(())
         };
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
-            _ => {}
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
         }
     }
     Ok(())
@@ -183,7 +202,7 @@ fn write_files(directory: &Path, files: &Files<'_>) -> io::Result<()> {
 /// lead out of the covered `/etc` and back to the machine.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::write(path, bytes),
     }
 }

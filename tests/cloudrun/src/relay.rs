@@ -111,10 +111,8 @@ async fn carry(
     let reading = async move {
         let mut buffer = vec![0; PIECE];
         loop {
-            let size = match from.read(&mut buffer).await {
-                Ok(size) => size,
-                Err(_) => 0,
-            };
+            // An error ends this direction as its end does.
+            let size = from.read(&mut buffer).await.unwrap_or_default();
             let due = earliest.max(Instant::now() + delay);
             let piece = Bytes::copy_from_slice(buffer.get(..size).unwrap_or_default());
             let count = u32::try_from(size).unwrap_or(u32::MAX);

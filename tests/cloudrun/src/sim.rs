@@ -29,7 +29,7 @@ use crate::token::Mint;
 const RESOLV_CONF: &[u8] = b"nameserver 169.254.169.254\nsearch google.internal.\n";
 const HOSTS: &str = "127.0.0.1\tlocalhost\n169.254.169.254\tmetadata.google.internal metadata\n";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const STATUS_PORT_TRIES: usize = 32;
+const PORT_TRIES: usize = 32;
 
 /// Where the servers of a simulation listen.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +177,12 @@ impl Sim {
     /// Where the servers listen.
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints
+    }
+
+    /// The files that stand for the network and the mount namespace, for `nsenter`.
+    /// `None` in loopback mode.
+    pub fn namespace_files(&self) -> Option<(PathBuf, PathBuf)> {
+        self.namespaces.as_ref().map(Namespaces::files)
     }
 
     /// The options it was started with.
@@ -393,7 +399,7 @@ async fn bind_dns(loopback: bool) -> io::Result<(UdpSocket, TcpListener)> {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         match TcpListener::bind(udp.local_addr()?).await {
             Ok(tcp) => return Ok((udp, tcp)),
-            Err(error) if tries == STATUS_PORT_TRIES => return Err(error),
+            Err(error) if tries == PORT_TRIES => return Err(error),
             Err(_) => tries += 1,
         }
     }

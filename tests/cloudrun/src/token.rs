@@ -109,11 +109,9 @@ impl Mint {
             "aud": audience, "azp": SUBJECT, "exp": expiry, "iat": now, "iss": ISSUER,
             "sub": SUBJECT,
         });
-        if full {
-            if let Some(fields) = payload.as_object_mut() {
-                fields.insert("email".into(), state.email.clone().into());
-                fields.insert("email_verified".into(), true.into());
-            }
+        if let Some(fields) = payload.as_object_mut().filter(|_| full) {
+            fields.insert("email".into(), state.email.clone().into());
+            fields.insert("email_verified".into(), true.into());
         }
         let header = json!({"alg": "RS256", "kid": format!("sim-{}", state.generation),
                             "typ": "JWT"});

@@ -1,4 +1,5 @@
 //! The front end as programs inside meet it: names, tokens, services.
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use cloudrun_sim::{Options, Sim};
 

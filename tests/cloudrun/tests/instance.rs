@@ -1,4 +1,5 @@
 //! The instance as a program inside sees it: files, network, environment.
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};

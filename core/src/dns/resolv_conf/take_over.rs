@@ -2,7 +2,7 @@
 //!
 //! It owns the file: container runtimes bind-mount it into a directory that
 //! may be read-only, so it is changed in place and nothing is put beside it.
-//! Readers never see half of two contents. Blocking; the engine calls it on the
+//! It is replaced in one write, so that nobody reads half of two contents. Blocking; the engine calls it on the
 //! start and stop path.
 
 use super::marker::{Marked, Marker};
@@ -130,19 +130,31 @@ fn replace_and_check(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Replaces the content in one write, padded with empty lines to the length it
-/// had, and cuts the padding off then: a reader in between sees either content
-/// and no mixture.
+/// had, and cuts the padding off then: whoever reads it in one call in between
+/// sees no line of the old content behind the new.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // Not cut on opening: a reader could see the file empty.
-    let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    // Not cut on opening: a reader could see the file empty. And created only
+    // if need be: the directory may be read-only around a file that is not.
+    options.read(true).write(true).truncate(false);
+    let mut file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create(true).open(path)?,
+        opened => opened?,
+    };
     let old = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-    let padded = [bytes, &vec![b'\n'; old.saturating_sub(bytes.len())]].concat();
+    let padded = padded(bytes, old);
     if file.write(&padded)? != padded.len() {
         return Err(io::Error::new(io::ErrorKind::StorageFull, "the write was cut short"));
     }
     file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
     Ok(file)
+}
+
+/// `bytes`, filled up with empty lines to `length`.
+pub(super) fn padded(bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut padded = bytes.to_vec();
+    padded.resize(length.max(bytes.len()), b'\n');
+    padded
 }
 
 /// After a failure: the file as it was, as well as can be.

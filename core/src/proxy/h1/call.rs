@@ -191,7 +191,7 @@ async fn renew(shared: &Shared, calling: &mut Calling, upload: &mut Upload) -> b
 }
 
 async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
-    match shared.h1.take(target) {
+    match shared.h1.take_or_wait(target).await {
         Some(service) => {
             shared.tasks.counters().upstream_reused.add();
             Ok(service)

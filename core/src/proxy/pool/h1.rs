@@ -5,6 +5,7 @@ use crate::names::Target;
 use crate::net::{Alpn, Buffer, Dialer, Secure, Stream};
 use crate::proxy::error::ProxyError;
 use crate::proxy::limits::{IDLE, IDLE_CONNECTIONS};
+use async_channel::{Receiver, Sender};
 use futures_lite::io::AsyncRead;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -25,9 +26,22 @@ pub(in crate::proxy) struct H1 {
 
 /// The idle connections of every origin.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct H1Pool(Mutex<HashMap<String, Vec<H1>>>);
+pub(in crate::proxy) struct H1Pool {
+    idle: Mutex<HashMap<String, Vec<H1>>>,
+    /// Connections on their way, for the requests that announced them.
+    warming: Mutex<HashMap<String, Receiver<()>>>,
+}
+
+/// A connection on its way; whoever waits for it goes on when this is dropped.
+#[derive(Debug)]
+pub(in crate::proxy) struct Warming(#[allow(dead_code, reason = "dropping it tells")] Sender<()>);
 
 impl H1 {
+    /// A connection that has just been opened.
+    pub(in crate::proxy) fn new(stream: Stream) -> H1 {
+        H1 { stream, buffer: Buffer::default(), reused: false, since: SystemTime::now() }
+    }
+
     /// Whether nothing has come: an end, an alert or surplus bytes make it
     /// useless. Does not wait.
     fn is_quiet(&mut self) -> bool {
@@ -41,11 +55,11 @@ impl H1 {
 
 impl H1Pool {
     fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<H1>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection that is still good.
-    pub(in crate::proxy) fn take(&self, target: &Target) -> Option<H1> {
+    fn take(&self, target: &Target) -> Option<H1> {
         let mut idle = self.idle();
         let connections = idle.get_mut(&target.authority)?;
         while let Some(mut connection) = connections.pop() {
@@ -77,9 +91,40 @@ impl H1Pool {
         }
     }
 
-    /// How many connections to `target` are idle.
-    pub(in crate::proxy) fn count(&self, target: &Target) -> usize {
-        self.idle().get(&target.authority).map_or(0, Vec::len)
+    fn warming(&self) -> MutexGuard<'_, HashMap<String, Receiver<()>>> {
+        self.warming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that a connection is about to be opened ahead of its request;
+    /// `None` if one is idle or on its way already.
+    pub(in crate::proxy) fn begin_warming(&self, target: &Target) -> Option<Warming> {
+        if self.idle().get(&target.authority).is_some_and(|idle| !idle.is_empty()) {
+            return None;
+        }
+        let mut warming = self.warming();
+        if warming.contains_key(&target.authority) {
+            return None;
+        }
+        let (sender, receiver) = async_channel::bounded(1);
+        warming.insert(target.authority.clone(), receiver);
+        Some(Warming(sender))
+    }
+
+    /// Says that it has been opened, or could not be.
+    pub(in crate::proxy) fn end_warming(&self, target: &Target, warming: Warming) {
+        self.warming().remove(&target.authority);
+        drop(warming);
+    }
+
+    /// An idle connection, or the one on its way: the first request would
+    /// otherwise open a second beside it. Only one request waits for it.
+    pub(in crate::proxy) async fn take_or_wait(&self, target: &Target) -> Option<H1> {
+        if let Some(connection) = self.take(target) {
+            return Some(connection);
+        }
+        let coming = self.warming().remove(&target.authority)?;
+        let _ = coming.recv().await;
+        self.take(target)
     }
 
     /// Drops what has been idle for too long.
@@ -106,6 +151,5 @@ pub(in crate::proxy) async fn connect(
         .dial(&target.host, target.port, secure)
         .await
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
-    let (buffer, since) = (Buffer::default(), SystemTime::now());
-    Ok(H1 { stream: connected.stream, buffer, reused: false, since })
+    Ok(H1::new(connected.stream))
 }

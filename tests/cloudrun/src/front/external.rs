@@ -65,7 +65,7 @@ pub(crate) async fn serve_plain(shared: Arc<Shared>, listener: TcpListener) {
 
 async fn plain(shared: &Shared, mut wire: Wire) -> io::Result<()> {
     while let Some(head) = wire.head().await? {
-        let arrival = h1::arrival(&head);
+        let arrival = Arrival { scheme: "http", ..h1::arrival(&head) };
         if is_external(&arrival.host) {
             answer(shared, &mut wire, &head, &arrival).await?;
         } else {

@@ -233,6 +233,7 @@ pub(crate) async fn serve(
 pub(crate) fn arrival(head: &Head) -> Arrival {
     let host = field(&head.fields, "host").map(String::from_utf8_lossy).unwrap_or_default();
     Arrival {
+        scheme: "https",
         protocol: if head.version == 0 { "HTTP/1.0" } else { "HTTP/1.1" },
         method: head.method.clone(),
         target: head.target.clone(),

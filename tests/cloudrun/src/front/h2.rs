@@ -166,6 +166,7 @@ fn arrival(request: &Request<RecvStream>) -> Arrival {
     head.extend_from_slice(b"\r\n");
     Arrival {
         protocol: "HTTP/2",
+        scheme: "https",
         method: request.method().to_string(),
         target,
         host: host::canonical(&authority),
@@ -206,9 +207,9 @@ async fn stream(shared: Arc<Shared>, request: Request<RecvStream>, respond: Send
         return;
     }
     let mut exchange = Exchange::new(&shared, arrival, exchange::Side::H2(side));
-    if handle(&mut exchange).await.is_err() {
-        if let exchange::Side::H2(side) = &mut exchange.side {
-            side.reset();
-        }
+    if handle(&mut exchange).await.is_err()
+        && let exchange::Side::H2(side) = &mut exchange.side
+    {
+        side.reset();
     }
 }

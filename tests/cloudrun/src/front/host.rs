@@ -80,3 +80,54 @@ pub(crate) fn is_audience(audience: &str, address: &Address, options: &Options) 
         .map(|code| format!("https://{service}-{}-{code}.a.run.app", options.project_hash));
     audience == numbered || hashed.is_some_and(|hashed| audience == hashed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(host: &str) -> Option<String> {
+        let found = parse(&canonical(host), &Options::default())?;
+        let tag = found.tag.unwrap_or_default();
+        Some(format!("{tag}/{}/{}/{}", found.service, found.region, found.project))
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        let own = "123456789012";
+        for (host, expected) in [
+            ("hello-1.us-east1.run.app", "/hello/us-east1/1".to_owned()),
+            ("A-B-C-42.Europe-West12.Run.App.:443", "/a-b-c/europe-west12/42".to_owned()),
+            ("t-1---a-2.x-y1.run.app", "t-1/a/x-y1/2".to_owned()),
+            ("hello-abcde12345-uc.a.run.app", format!("/hello/us-central1/{own}")),
+            ("t---a-b-abcde12345-lz.a.run.app", format!("t/a-b/europe-north1/{own}")),
+        ] {
+            assert_eq!(read(host).as_deref(), Some(expected.as_str()), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_no_url_has_is_refused() {
+        let long = format!("{}-1.us-east1.run.app", "a".repeat(50));
+        let too_long =
+            format!("{}---{}-123456789012.us-east1.run.app", "t".repeat(20), "a".repeat(40));
+        for host in [
+            "run.app",
+            "us-east1.run.app",
+            "hello.us-east1.run.app",
+            "hello-1.us-east.run.app",
+            "hello-1.run.app",
+            "-1.us-east1.run.app",
+            "1a-1.us-east1.run.app",
+            "hello-x.us-east1.run.app",
+            "hello-other12345-uc.a.run.app",
+            "hello-abcde12345-xx.a.run.app",
+            "a.b-1.us-east1.run.app",
+            "---a-1.us-east1.run.app",
+            "hello-1.us-east1.run.app.evil.com",
+            &long,
+            &too_long,
+        ] {
+            assert_eq!(read(host), None, "{host}");
+        }
+    }
+}

@@ -48,6 +48,8 @@ pub struct Seen {
     pub region: String,
     /// The number of the project that the host names.
     pub project: String,
+    /// `https` or `http`.
+    pub scheme: String,
     /// The method.
     pub method: String,
     /// The target as it arrived.
@@ -71,6 +73,7 @@ pub struct Seen {
 /// What arrived, before anything is decided.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
+    pub(crate) scheme: &'static str,
     pub(crate) protocol: &'static str,
     pub(crate) method: String,
     pub(crate) target: String,
@@ -287,6 +290,7 @@ impl Shared {
 fn seen(arrival: &Arrival) -> Seen {
     Seen {
         host: arrival.host.clone(),
+        scheme: arrival.scheme.to_owned(),
         method: arrival.method.clone(),
         target: arrival.target.clone(),
         protocol: arrival.protocol.to_owned(),

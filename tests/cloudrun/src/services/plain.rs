@@ -14,12 +14,14 @@ fn identity(call: &Call) -> Vec<(&'static str, String)> {
         Some(tag) => format!("{}-{tag}", call.service),
         None => format!("{}-00001-abc", call.service),
     };
-    vec![
+    let mut all = vec![
         ("x-sim-service", call.service.clone()),
         ("x-sim-region", call.region.clone()),
         ("x-sim-revision", revision),
         ("x-sim-protocol", call.protocol.to_owned()),
-    ]
+    ];
+    all.extend(call.tag.clone().map(|tag| ("x-sim-tag", tag)));
+    all
 }
 
 /// `hello`: says who it is.
@@ -29,12 +31,6 @@ pub(super) async fn hello(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let named = identity(call);
     let mut fields: Vec<(&str, &str)> =
         named.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    if let Some(tag) = call.tag.clone() {
-        fields.push(TEXT);
-        let tagged = [("x-sim-tag", tag.as_str())];
-        fields.extend(tagged);
-        return exchange.full(200, &fields, body.as_bytes()).await;
-    }
     fields.push(TEXT);
     exchange.full(200, &fields, body.as_bytes()).await
 }

@@ -1,0 +1,116 @@
+//! The bridge from our byte streams to tokio's I/O traits, which the HTTP/2
+//! library speaks. The traits alone: there is no tokio runtime in the process.
+
+use super::buffer::Buffer;
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::ReadBuf;
+
+/// A stream of ours with tokio's face.
+#[derive(Debug)]
+pub struct TokioIo<S> {
+    stream: S,
+    /// What was read before the bridge was built; it is read first.
+    prefix: Buffer,
+}
+
+impl<S> TokioIo<S> {
+    /// Bridges `stream`.
+    pub fn new(stream: S) -> TokioIo<S> {
+        TokioIo::with_prefix(stream, Buffer::default())
+    }
+
+    /// Bridges `stream`, of which `prefix` has been read already.
+    pub fn with_prefix(stream: S, prefix: Buffer) -> TokioIo<S> {
+        TokioIo { stream, prefix }
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for TokioIo<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let prefix = this.prefix.readable();
+        if !prefix.is_empty() {
+            let count = prefix.len().min(buffer.remaining());
+            buffer.put_slice(prefix.get(..count).unwrap_or_default());
+            this.prefix.consume(count);
+            this.prefix.release();
+            return Poll::Ready(Ok(()));
+        }
+        // Zeroes only what has never been initialised; the same memory is not
+        // zeroed again when it comes back.
+        let room = buffer.initialize_unfilled();
+        let read = ready!(Pin::new(&mut this.stream).poll_read(context, room))?;
+        buffer.advance(read.min(buffer.remaining()));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for TokioIo<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    /// Always: a frame's head and its payload then make one TLS record.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_fn};
+    use futures_lite::io::Cursor;
+    use tokio::io::AsyncRead as _;
+
+    fn read(io: &mut TokioIo<Cursor<Vec<u8>>>, room: usize) -> Vec<u8> {
+        let mut bytes = vec![0; room];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        block_on(poll_fn(|context| Pin::new(&mut *io).poll_read(context, &mut buffer))).unwrap();
+        buffer.filled().to_vec()
+    }
+
+    #[test]
+    fn the_prefix_is_read_first_and_in_pieces() {
+        let mut prefix = Buffer::default();
+        let mut early: &[u8] = b"early";
+        block_on(poll_fn(|context| prefix.poll_fill(context, &mut early, 64))).unwrap();
+        let mut io = TokioIo::with_prefix(Cursor::new(b" late".to_vec()), prefix);
+        assert_eq!(read(&mut io, 3), b"ear");
+        assert_eq!(read(&mut io, 64), b"ly");
+        assert_eq!(read(&mut io, 64), b" late");
+        assert_eq!(read(&mut io, 64), b"");
+    }
+}

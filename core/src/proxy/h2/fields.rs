@@ -1,0 +1,184 @@
+//! The rules for header fields between two HTTP/2 sides (RFC 9113 §8.2):
+//! nothing that concerns one connection goes on, and nothing is added.
+
+use crate::http1::Known;
+use crate::names::Target;
+use crate::proxy::policy::Carry;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// The platform's own field for a token.
+pub(super) const SERVERLESS: HeaderName = HeaderName::from_static("x-serverless-authorization");
+
+/// Removes what ends here from a head, either way. `TE: trailers` is all that
+/// the library lets in of `TE`, and it stays (RFC 9113 §8.2.2).
+pub(super) fn clean(fields: &mut HeaderMap) {
+    if fields.contains_key(header::CONNECTION) {
+        remove_nominated(fields);
+    }
+    let ends_here = |name: &HeaderName| {
+        let known = Known::of(name.as_str().as_bytes());
+        known.is_hop() && known != Known::Te
+    };
+    // Looked for first, because most heads have none of them.
+    while let Some(name) = fields.keys().find(|name| ends_here(name)).cloned() {
+        fields.remove(name);
+    }
+    if fields.get(header::TE).is_some_and(|te| te != "trailers") {
+        fields.remove(header::TE);
+    }
+}
+
+fn remove_nominated(fields: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::TE))
+        .collect();
+    for name in nominated {
+        fields.remove(name);
+    }
+}
+
+/// Removes from trailers what must not stand there (RFC 9110 §6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let forbidden =
+        |name: &HeaderName| Known::of(name.as_str().as_bytes()).is_forbidden_in_trailers();
+    while let Some(name) = trailers.keys().find(|name| forbidden(name)).cloned() {
+        trailers.remove(name);
+    }
+}
+
+/// Puts a token in its place. The library never lets `Authorization` into the
+/// shared compression table (RFC 7541 §7.1.3), and the other field may go: the
+/// connection is that of one origin, which the token is for.
+pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bearer) else { return };
+    match carry {
+        Carry::Nothing => {}
+        Carry::Authorization => {
+            fields.insert(header::AUTHORIZATION, value);
+        }
+        Carry::Serverless => {
+            fields.insert(SERVERLESS, value);
+        }
+    }
+}
+
+/// A redirect to the service itself names it as the app did, or the request
+/// that follows would not come through here.
+pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
+    let Some(location) = fields.get(header::LOCATION) else { return };
+    let rewritten = relocated(location.as_bytes(), target);
+    if let Some(Ok(value)) = rewritten.map(HeaderValue::try_from) {
+        fields.insert(header::LOCATION, value);
+    }
+}
+
+fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
+    let after = |scheme: &[u8]| {
+        let (start, rest) = location.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let rest = after(b"https://").or_else(|| after(b"http://"))?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let (authority, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    if !authority.eq_ignore_ascii_case(target.authority.as_bytes()) {
+        return None;
+    }
+    Some([b"http://", target.name.as_bytes(), rest].concat())
+}
+
+/// Whether a 401 says that the token itself is no good (RFC 6750 §3.1).
+pub(super) fn says_invalid_token(fields: &HeaderMap) -> bool {
+    fields.get_all(header::WWW_AUTHENTICATE).iter().any(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        value.starts_with(b"bearer")
+            && memchr::memmem::find(&value, b"error=\"invalid_token\"").is_some()
+    })
+}
+
+/// Whether a request is gRPC's, whose clients read `grpc-status` alone.
+pub(super) fn is_grpc(fields: &HeaderMap) -> bool {
+    let content = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    matches!(content.strip_prefix(b"application/grpc"), Some([] | [b'+' | b';' | b'-', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            name: "hello".into(),
+            host: "hello-1.run.app".into(),
+            port: 443,
+            tls: true,
+            authority: "hello-1.run.app".into(),
+            audience: None,
+        }
+    }
+
+    #[test]
+    fn only_a_redirect_to_the_service_itself_is_rewritten() {
+        for (location, expected) in [
+            ("https://hello-1.run.app/a?b#c", Some("http://hello/a?b#c")),
+            ("HTTP://Hello-1.run.app", Some("http://hello")),
+            ("https://hello-1.run.app?x", Some("http://hello?x")),
+            ("https://hello-1.run.app.evil.example/", None),
+            ("https://hello-1.run.app:8443/", None),
+            ("https://u@hello-1.run.app/", None),
+            ("/a", None),
+            ("//hello-1.run.app/a", None),
+            ("ftp://hello-1.run.app/", None),
+        ] {
+            let rewritten = relocated(location.as_bytes(), &target());
+            assert_eq!(rewritten.as_deref(), expected.map(str::as_bytes), "{location}");
+        }
+    }
+
+    #[test]
+    fn what_concerns_one_connection_ends_here() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-private, content-length, host"),
+            ("x-private", "1"),
+            ("content-length", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "trailers"),
+            ("x-kept", "1"),
+        ] {
+            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        clean(&mut fields);
+        let mut left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "te", "x-kept"]);
+    }
+
+    #[test]
+    fn framing_and_credentials_do_not_hide_in_trailers() {
+        let mut trailers = HeaderMap::new();
+        for name in ["grpc-status", "content-length", "authorization", "x-sum"] {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
+        }
+        clean_trailers(&mut trailers);
+        assert_eq!(trailers.len(), 2);
+    }
+
+    #[test]
+    fn a_refused_token_is_told_from_other_401s() {
+        for (value, refused) in [
+            ("Bearer error=\"invalid_token\" error_description=\"x\"", true),
+            ("bearer realm=\"x\", error=\"invalid_token\"", true),
+            ("Bearer realm=\"app\"", false),
+            ("Basic realm=\"error=\\\"invalid_token\\\"\"", false),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
+            assert_eq!(says_invalid_token(&fields), refused, "{value}");
+        }
+    }
+}

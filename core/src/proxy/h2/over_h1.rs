@@ -1,0 +1,312 @@
+//! An attempt over HTTP/1.1: the stream's body becomes chunks, or the bytes that
+//! its length announced, and the response's body becomes DATA frames.
+
+use super::exchange::{Again, Call, Failure, Reply, Stop, download_failure};
+use super::head1;
+use super::intake::{Intake, poll_capacity};
+use crate::http1::{
+    Body, BodyError, Framing, Limits, ResponseHead, body_of_response, write_chunk, write_last_chunk,
+};
+use crate::proxy::limits::HELD;
+use crate::proxy::pool::H1;
+use bytes::Bytes;
+use futures_lite::io::AsyncWrite;
+use h2::{Reason, SendStream};
+use http::{HeaderMap, Method, Response};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A response that has begun on a connection of its own.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) head: Response<()>,
+    connection: H1,
+    upload: Upload,
+    download: Download,
+    keep_alive: bool,
+}
+
+/// The request on its way out.
+#[derive(Debug)]
+struct Upload {
+    out: Vec<u8>,
+    written: usize,
+    chunked: bool,
+    state: UploadState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UploadState {
+    Going,
+    /// Its last bytes are in `out`.
+    Ending,
+    Over,
+    /// The service takes no more.
+    Refused,
+}
+
+/// The response's body on its way back.
+#[derive(Debug)]
+struct Download {
+    body: Body,
+    /// Payload at the start of the buffer that has not been passed on.
+    payload: usize,
+    trailers: Option<HeaderMap>,
+    over: bool,
+}
+
+/// Sends the request and waits for the response, passing on what comes between.
+///
+/// # Errors
+/// [`Stop`]; the connection is gone then.
+pub(super) async fn begin(
+    call: &Call<'_>,
+    mut connection: H1,
+    intake: &mut Intake,
+    reply: &mut Reply,
+) -> Result<Begun, Stop> {
+    if connection.reused {
+        call.shared.tasks.counters().upstream_reused.add();
+    }
+    let mut upload = Upload::new(call, intake.is_empty());
+    let mut head = ResponseHead::default();
+    let mut heard = false;
+    let response = poll_fn(|context| {
+        if reply.poll_gone(context).is_ready() {
+            return Poll::Ready(Err(Failure::Gone.into()));
+        }
+        upload.poll(context, &mut connection, intake)?;
+        poll_head(context, call, &mut connection, &mut head, reply, &mut heard)
+    });
+    let response = response.await?;
+    let to_head = call.method == Method::HEAD;
+    let framing = body_of_response(head.framing, head.status, to_head);
+    let download = Download { body: Body::new(framing), payload: 0, trailers: None, over: false };
+    let keep_alive = head.keep_alive && framing != Framing::UntilClose;
+    Ok(Begun { head: response, connection, upload, download, keep_alive })
+}
+
+/// Reads heads until a final one has come.
+fn poll_head(
+    context: &mut Context<'_>,
+    call: &Call<'_>,
+    connection: &mut H1,
+    head: &mut ResponseHead,
+    reply: &mut Reply,
+    heard: &mut bool,
+) -> Poll<Result<Response<()>, Stop>> {
+    let limits = Limits::default();
+    let malformed = |cause: &dyn ToString| Failure::from(call.upstream(cause.to_string()));
+    loop {
+        let readable = connection.buffer.readable();
+        let parsed = if readable.is_empty() { Ok(None) } else { head.parse(readable, limits) };
+        if let Some(length) = parsed.map_err(|error| malformed(&error))? {
+            let response = head1::response(head, readable)
+                .ok_or_else(|| malformed(&"its response has a field that HTTP/2 cannot carry"))?;
+            connection.buffer.consume(length);
+            match head.status {
+                101 => return Poll::Ready(Err(malformed(&"it changed protocols unasked").into())),
+                100..=199 => reply.inform(response),
+                _ => return Poll::Ready(Ok(response)),
+            }
+            continue;
+        }
+        let filled =
+            ready!(connection.buffer.poll_fill(context, &mut connection.stream, limits.head + 1));
+        let cause: &dyn ToString = match &filled {
+            Ok(0) => &"the connection ended before a response",
+            Ok(_) => {
+                *heard = true;
+                continue;
+            }
+            Err(error) => error,
+        };
+        // A kept connection that the service has closed meanwhile.
+        let stale = connection.reused && !*heard && call.method.is_idempotent();
+        let again = if stale { Again::Once } else { Again::No };
+        return Poll::Ready(Err(Stop { failure: malformed(cause), again }));
+    }
+}
+
+impl Upload {
+    fn new(call: &Call<'_>, ended: bool) -> Upload {
+        let mut out = Vec::with_capacity(2048);
+        let chunked = head1::write_request(&mut out, call, ended);
+        let state = if ended { UploadState::Ending } else { UploadState::Going };
+        Upload { out, written: 0, chunked, state }
+    }
+
+    /// Writes what it can.
+    ///
+    /// # Errors
+    /// [`Failure::Gone`] if the app has broken its upload off; a service that
+    /// takes no more is not an error, for its response may be on the way.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut H1,
+        intake: &mut Intake,
+    ) -> Result<(), Failure> {
+        while matches!(self.state, UploadState::Going | UploadState::Ending) {
+            match self.poll_write(context, connection) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(_)) => self.state = UploadState::Refused,
+                Poll::Ready(Ok(())) if self.state == UploadState::Ending => {
+                    self.state = UploadState::Over;
+                }
+                Poll::Ready(Ok(())) => {
+                    intake.poll_fetch(context).map_err(|_| Failure::Gone)?;
+                    if !self.take(intake) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut H1,
+    ) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(&mut connection.stream);
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(stream.as_mut().poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        self.written = 0;
+        self.out.clear();
+        stream.poll_flush(context)
+    }
+
+    /// Puts the next piece, or the end, into `out`; `false` if there is none yet.
+    fn take(&mut self, intake: &mut Intake) -> bool {
+        if let Some(piece) = intake.next(HELD) {
+            if self.chunked {
+                write_chunk(&mut self.out, &piece);
+            } else {
+                self.out.extend_from_slice(&piece);
+            }
+        }
+        if let Some(end) = intake.ending() {
+            if self.chunked {
+                let trailers = end.as_ref().map(head1::trailer_lines).unwrap_or_default();
+                write_last_chunk(&mut self.out, &trailers);
+            }
+            self.state = UploadState::Ending;
+        }
+        self.state == UploadState::Ending || !self.out.is_empty()
+    }
+}
+
+impl Download {
+    /// Passes the body on to its end.
+    ///
+    /// # Errors
+    /// [`Failure`]; a body that was cut is never ended well.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut H1,
+        to: &mut SendStream<Bytes>,
+    ) -> Poll<Result<(), Failure>> {
+        let cut = |_: BodyError| Failure::Reset(Reason::INTERNAL_ERROR);
+        loop {
+            if self.payload > 0 {
+                let room = ready!(poll_capacity(context, to, self.payload));
+                let room = room.map_err(|broken| download_failure(&broken))?;
+                let count = self.payload.min(room);
+                let readable = connection.buffer.readable();
+                let piece = Bytes::copy_from_slice(readable.get(..count).unwrap_or_default());
+                connection.buffer.consume(count);
+                self.payload -= count;
+                let last = self.payload == 0 && self.body.is_done() && self.trailers.is_none();
+                to.send_data(piece, last).map_err(|_| Failure::Gone)?;
+                self.over = last;
+            }
+            if self.over {
+                return Poll::Ready(Ok(()));
+            }
+            if self.payload > 0 {
+                continue;
+            }
+            if self.body.is_done() {
+                let ended = match self.trailers.take() {
+                    Some(trailers) => to.send_trailers(trailers),
+                    None => to.send_data(Bytes::new(), true),
+                };
+                self.over = true;
+                return Poll::Ready(ended.map_err(|_| Failure::Gone));
+            }
+            if self.step(connection)? {
+                continue;
+            }
+            let buffer = &mut connection.buffer;
+            match ready!(buffer.poll_fill(context, &mut connection.stream, HELD)) {
+                Ok(0) if buffer.is_full(HELD) => {
+                    return Poll::Ready(Err(cut(BodyError::Truncated)));
+                }
+                Ok(0) => self.body.end().map_err(cut)?,
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Err(cut(BodyError::Truncated))),
+            }
+        }
+    }
+
+    /// Decodes what is in the buffer; `false` if it needs more.
+    fn step(&mut self, connection: &mut H1) -> Result<bool, Failure> {
+        let malformed = || Failure::Reset(Reason::INTERNAL_ERROR);
+        let readable = connection.buffer.readable();
+        if readable.is_empty() {
+            return Ok(false);
+        }
+        let step = self.body.step(readable).map_err(|_| malformed())?;
+        if !step.trailers.is_empty() {
+            let lines = readable.get(step.trailers_at..).unwrap_or_default();
+            self.trailers = Some(head1::fields(&step.trailers, lines).ok_or_else(malformed)?);
+        }
+        connection.buffer.consume(step.skip);
+        self.payload = step.take;
+        Ok(step.take > 0 || self.body.is_done())
+    }
+}
+
+impl Begun {
+    /// Passes the response on while the rest of the request goes up.
+    ///
+    /// # Errors
+    /// [`Failure`]; the connection is gone then.
+    pub(super) async fn finish(
+        self,
+        call: &Call<'_>,
+        intake: &mut Intake,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        let Begun { head, mut connection, mut upload, mut download, keep_alive } = self;
+        let ended = download.body.is_done();
+        reply.begin(head, &call.target, ended)?;
+        let downloading = poll_fn(|context| {
+            if reply.poll_gone(context).is_ready() {
+                return Poll::Ready(Err(Failure::Gone));
+            }
+            upload.poll(context, &mut connection, intake)?;
+            if ended {
+                return Poll::Ready(Ok(()));
+            }
+            download.poll(context, &mut connection, reply.stream()?)
+        });
+        downloading.await?;
+        // A response that is complete before its request ends the exchange: the
+        // app's stream is reset without an error (RFC 9113 §8.1), and the
+        // connection, in the middle of a request, is of no use.
+        if keep_alive && upload.state == UploadState::Over {
+            call.shared.h1.put(&call.target, connection);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Large bodies, and readers that stall.
+
+use super::world::{World, get, read, send};
+use crate::proxy::Upstream;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{Request, Response};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LARGE: usize = 10 * 1024 * 1024;
+
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn ten_megabytes_go_both_ways() {
+    let world = World::new(Upstream::Http2);
+    world.service("echo", |request, mut respond: SendResponse<Bytes>| async move {
+        let mut body = request.into_body();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            send(&mut stream, data).await.unwrap();
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+    });
+    let echo = world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://echo/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        let sending = async {
+            send(&mut stream, pattern(LARGE)).await.unwrap();
+            stream.send_data(Bytes::new(), true).unwrap();
+        };
+        let reading = async { read(response.await.unwrap().body_mut()).await.unwrap() };
+        futures_lite::future::zip(sending, reading).await.1
+    });
+    assert!(echo == pattern(LARGE));
+}
+
+/// Waits until `number` no longer grows while everything else may run.
+async fn settled(number: &AtomicUsize) -> usize {
+    let (mut last, mut quiet) = (0, 0);
+    while quiet < 20 {
+        crate::net::sleep(std::time::Duration::from_millis(5)).await;
+        let now = number.load(Ordering::Relaxed);
+        quiet = if now == last && now > 0 { quiet + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
+#[test]
+fn a_stalled_reader_holds_windows_and_no_more_and_starves_nobody() {
+    let world = World::new(Upstream::Http2);
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = taken.clone();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let counted = counted.clone();
+        async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            if request.uri().path() == "/small" {
+                stream.send_data(Bytes::from_static(b"small"), true).unwrap();
+                return;
+            }
+            let piece = pattern(16 * 1024);
+            while counted.load(Ordering::Relaxed) < LARGE {
+                if send(&mut stream, piece.clone()).await.is_err() {
+                    return;
+                }
+                counted.fetch_add(piece.len(), Ordering::Relaxed);
+            }
+        }
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let (stalled, _) = app.send_request(get("http://hello/"), true).unwrap();
+        let stalled = stalled.await.unwrap();
+        let held = settled(&taken).await;
+        assert!(held < 2 * 1024 * 1024, "{held} bytes for a reader that does not read");
+        let small = app.send_request(get("http://hello/small"), true).unwrap().0;
+        assert_eq!(read(small.await.unwrap().body_mut()).await.unwrap(), b"small");
+        drop(stalled);
+    });
+}
+
+#[test]
+fn a_stalled_service_holds_windows_and_no_more() {
+    let world = World::new(Upstream::Http2);
+    let (go, goes) = async_channel::bounded::<()>(1);
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let goes = goes.clone();
+        async move {
+            let _ = goes.recv().await;
+            let length = read(&mut request.into_body()).await.unwrap().len();
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(length.to_string().into(), true).unwrap();
+        }
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        let sent = AtomicUsize::new(0);
+        let sending = async {
+            while sent.load(Ordering::Relaxed) < LARGE {
+                send(&mut stream, pattern(64 * 1024)).await.unwrap();
+                sent.fetch_add(64 * 1024, Ordering::Relaxed);
+            }
+            stream.send_data(Bytes::new(), true).unwrap();
+        };
+        let watching = async {
+            let held = settled(&sent).await;
+            assert!(held < 2 * 1024 * 1024, "{held} bytes for a service that does not read");
+            go.close();
+        };
+        futures_lite::future::zip(sending, watching).await;
+        let heard = read(response.await.unwrap().body_mut()).await.unwrap();
+        assert_eq!(heard, LARGE.to_string().into_bytes());
+    });
+}
+
+#[test]
+fn tiny_messages_to_a_slow_reader_do_not_kill_the_connection() {
+    let world = World::new(Upstream::Http2);
+    const MESSAGES: usize = 50_000;
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        for _ in 0..MESSAGES {
+            send(&mut stream, Bytes::from_static(b"seven b")).await.unwrap();
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let mut response = app.send_request(get("http://hello/"), true).unwrap().0.await.unwrap();
+        // The service runs ahead while nobody reads.
+        for _ in 0..1000 {
+            futures_lite::future::yield_now().await;
+        }
+        let body = read(response.body_mut()).await.unwrap();
+        assert_eq!(body.len(), MESSAGES * 7);
+    });
+}

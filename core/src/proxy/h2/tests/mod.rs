@@ -1,0 +1,9 @@
+//! HTTP/2 through the proxy, over real sockets: an app, the proxy and a
+//! service on one thread, so that what happens does not depend on a schedule.
+
+mod bodies;
+mod connections;
+mod exchanges;
+mod http1_services;
+mod tokens;
+mod world;

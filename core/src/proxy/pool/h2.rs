@@ -1,0 +1,327 @@
+//! HTTP/2 connections: shared, dialled once for however many requests wait,
+//! and never a queue: where a connection has no stream left, another is opened.
+
+use super::h2_connection::{Connection, Lease, STREAMS};
+use super::{H1, connect_h1};
+use crate::names::Target;
+use crate::net::{Alpn, DialError, Protocol, Secure, TlsError};
+use crate::proxy::error::ProxyError;
+use crate::proxy::{Shared, Upstream};
+use async_channel::{Receiver, Sender};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// For how long a service that chose HTTP/1.1 is not offered HTTP/2 again: a
+/// new revision may speak it.
+const HTTP1_FOR: Duration = Duration::from_secs(300);
+
+/// How a request gets to its service.
+#[derive(Debug)]
+pub(in crate::proxy) enum Way {
+    /// As a stream.
+    Http2(Lease),
+    /// On a connection of its own.
+    Http1(H1),
+}
+
+/// The connections of every origin.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct H2Pool(Mutex<HashMap<String, Origins>>);
+
+/// One authority, in the clear and encrypted.
+#[derive(Debug, Default)]
+struct Origins {
+    plain: Origin,
+    secure: Origin,
+}
+
+#[derive(Debug, Default)]
+struct Origin {
+    connections: Vec<Arc<Connection>>,
+    /// Dials under way.
+    dialing: usize,
+    /// Who waits for them.
+    waiting: VecDeque<Sender<Given>>,
+    http1_until: Option<SystemTime>,
+}
+
+/// What a waiting request gets.
+#[derive(Debug)]
+enum Given {
+    Lease(Lease),
+    Http1,
+    Failed(ProxyError),
+}
+
+/// What a request finds.
+enum Found {
+    Now(Given),
+    Later { given: Receiver<Given>, dial: bool },
+}
+
+/// What a dial has brought.
+enum Dialed {
+    Http2(Arc<Connection>),
+    /// It has gone into the pool of its kind.
+    Http1,
+}
+
+impl H2Pool {
+    /// The way to `target`, by the versions that the configuration and the
+    /// service agree on, but not on the connection of `avoid`. Waits for a
+    /// connection if there is none.
+    ///
+    /// # Errors
+    /// [`ProxyError::Dial`] or [`ProxyError::Upstream`].
+    pub(in crate::proxy) async fn way(
+        shared: &Arc<Shared>,
+        target: &Arc<Target>,
+        avoid: Option<Lease>,
+    ) -> Result<Way, ProxyError> {
+        let Some(secure) = offer(shared.config.upstream, target.tls) else {
+            return http1(shared, target).await;
+        };
+        let given = match shared.h2.find(target, avoid.as_ref()) {
+            Found::Now(given) => given,
+            Found::Later { given, dial } => {
+                if dial {
+                    start_dial(shared, target, secure);
+                }
+                given.recv().await.unwrap_or(Given::Failed(ProxyError::Internal))
+            }
+        };
+        match given {
+            Given::Lease(lease) => Ok(Way::Http2(lease)),
+            Given::Http1 => http1(shared, target).await,
+            Given::Failed(error) => Err(error),
+        }
+    }
+
+    /// `target` wants HTTP/1.1 after all (RFC 9113 §7, `HTTP_1_1_REQUIRED`).
+    pub(in crate::proxy) fn wants_http1(&self, target: &Target) {
+        self.with(target, |origin| origin.http1_until = Some(SystemTime::now() + HTTP1_FOR));
+    }
+
+    /// Drops what has ended or has been idle for too long.
+    pub(in crate::proxy) fn sweep(&self) {
+        self.origins().retain(|_, origins| {
+            origins.plain.sweep();
+            origins.secure.sweep();
+            !origins.plain.is_empty() || !origins.secure.is_empty()
+        });
+    }
+
+    /// Lets go of every connection; those with streams end with their last.
+    pub(in crate::proxy) fn clear(&self) {
+        for origins in self.origins().values_mut() {
+            origins.plain.connections.clear();
+            origins.secure.connections.clear();
+        }
+    }
+
+    fn origins(&self) -> MutexGuard<'_, HashMap<String, Origins>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, target: &Target, act: impl FnOnce(&mut Origin) -> T) -> T {
+        let mut origins = self.origins();
+        let origins = match origins.get_mut(&target.authority) {
+            Some(origins) => origins,
+            None => origins.entry(target.authority.clone()).or_default(),
+        };
+        act(if target.tls { &mut origins.secure } else { &mut origins.plain })
+    }
+
+    fn find(&self, target: &Target, avoid: Option<&Lease>) -> Found {
+        self.with(target, |origin| {
+            if origin.http1_until.is_some_and(|until| SystemTime::now() < until) {
+                return Found::Now(Given::Http1);
+            }
+            origin.connections.retain(|connection| connection.is_good());
+            // The oldest first, so that those a burst has left over grow idle.
+            let wanted = |one: &&Arc<Connection>| !avoid.is_some_and(|lease| lease.is_on(one));
+            let mut others = origin.connections.iter().filter(wanted);
+            if let Some(lease) = others.find_map(Connection::lease) {
+                return Found::Now(Given::Lease(lease));
+            }
+            let (sender, given) = async_channel::bounded(1);
+            origin.waiting.retain(|waiting| !waiting.is_closed());
+            origin.waiting.push_back(sender);
+            let dial = origin.wanted() > 0;
+            origin.dialing += usize::from(dial);
+            Found::Later { given, dial }
+        })
+    }
+
+    /// Hands out what a dial has brought, and says how many more to start.
+    fn dialed(&self, target: &Target, outcome: Result<Dialed, ProxyError>) -> usize {
+        self.with(target, |origin| {
+            origin.dialing = origin.dialing.saturating_sub(1);
+            match outcome {
+                Ok(Dialed::Http2(connection)) => origin.hand_out(connection, target),
+                Ok(Dialed::Http1) => {
+                    origin.http1_until = Some(SystemTime::now() + HTTP1_FOR);
+                    origin.tell_all(|| Given::Http1);
+                }
+                // Another dial may still succeed; in its place comes none, or
+                // a service that is down would be dialled for ever.
+                Err(_) if origin.dialing > 0 => return 0,
+                Err(error) => origin.tell_all(|| Given::Failed(again(&error))),
+            }
+            let wanted = origin.wanted();
+            origin.dialing += wanted;
+            wanted
+        })
+    }
+}
+
+impl Origin {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+            && self.dialing == 0
+            && self.http1_until.is_none_or(|until| until < SystemTime::now())
+    }
+
+    fn sweep(&mut self) {
+        self.connections.retain(|connection| connection.is_good());
+    }
+
+    /// How many more dials those who wait need.
+    fn wanted(&self) -> usize {
+        let each = self.connections.last().map_or(STREAMS, |last| last.most_streams()).max(1);
+        self.waiting.len().div_ceil(each).saturating_sub(self.dialing)
+    }
+
+    fn hand_out(&mut self, connection: Arc<Connection>, target: &Target) {
+        let mut served = false;
+        while let Some(waiting) = self.waiting.pop_front() {
+            if waiting.is_closed() {
+                continue;
+            }
+            match connection.lease() {
+                Some(lease) => {
+                    served = true;
+                    // Who has left meanwhile gives its place back unused.
+                    let _ = waiting.try_send(Given::Lease(lease));
+                }
+                None if served => {
+                    self.waiting.push_front(waiting);
+                    break;
+                }
+                None => {
+                    // Dialling on would never end.
+                    let cause = "its new connection takes no request".to_owned();
+                    let _ = waiting.try_send(Given::Failed(upstream(target, cause)));
+                    break;
+                }
+            }
+        }
+        self.connections.push(connection);
+    }
+
+    fn tell_all(&mut self, given: impl Fn() -> Given) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.try_send(given());
+        }
+    }
+}
+
+/// What to offer a service; `None`: HTTP/1.1 without asking. In the clear
+/// there is nobody to ask.
+fn offer(upstream: Upstream, tls: bool) -> Option<Secure> {
+    match (upstream, tls) {
+        (Upstream::Http1, _) | (Upstream::Same, false) => None,
+        (Upstream::Same, true) => Some(Secure::Tls(Alpn::Either)),
+        (Upstream::Http2, true) => Some(Secure::Tls(Alpn::Http2)),
+        (Upstream::Http2, false) => Some(Secure::No),
+    }
+}
+
+async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError> {
+    if let Some(connection) = shared.h1.take_or_wait(target).await {
+        return Ok(Way::Http1(connection));
+    }
+    let connection = connect_h1(&shared.dialer, target).await?;
+    shared.tasks.counters().upstream_connections.add();
+    Ok(Way::Http1(connection))
+}
+
+/// Dials in a task of its own, because others may wait for the same
+/// connection when the request that needed it first has gone.
+fn start_dial(shared: &Arc<Shared>, target: &Arc<Target>, secure: Secure) {
+    let (shared, target) = (shared.clone(), target.clone());
+    let tasks = shared.tasks.clone();
+    tasks.spawn("HTTP/2 dial", async move {
+        let dialing = shared.tasks.guard("HTTP/2 dial", dial(&shared, &target, secure));
+        let outcome = dialing.await.unwrap_or(Err(ProxyError::Internal));
+        for _ in 0..shared.h2.dialed(&target, outcome) {
+            start_dial(&shared, &target, secure);
+        }
+    });
+}
+
+async fn dial(shared: &Shared, target: &Target, secure: Secure) -> Result<Dialed, ProxyError> {
+    let connected = shared
+        .dialer
+        .dial(&target.host, target.port, secure)
+        .await
+        .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
+    shared.tasks.counters().upstream_connections.add();
+    let prior_knowledge = secure == Secure::No;
+    if connected.protocol == Protocol::Http2 || prior_knowledge {
+        let opened = Connection::open(connected.stream, &shared.tasks).await;
+        return opened
+            .map(Dialed::Http2)
+            .map_err(|error| upstream(target, format!("HTTP/2 cannot begin: {error}")));
+    }
+    if secure == Secure::Tls(Alpn::Http2) {
+        return Err(upstream(target, "it does not speak HTTP/2".to_owned()));
+    }
+    shared.h1.put(target, H1::new(connected.stream));
+    Ok(Dialed::Http1)
+}
+
+fn upstream(target: &Target, cause: String) -> ProxyError {
+    ProxyError::Upstream { name: target.name.clone(), host: target.host.clone(), cause }
+}
+
+/// The same error for one more of those who waited for the dial.
+fn again(error: &ProxyError) -> ProxyError {
+    let io = |cause: &io::Error| io::Error::new(cause.kind(), cause.to_string());
+    match error {
+        ProxyError::Upstream { name, host, cause } => {
+            ProxyError::Upstream { name: name.clone(), host: host.clone(), cause: cause.clone() }
+        }
+        ProxyError::Dial { name, cause } => {
+            let cause = match cause {
+                DialError::Resolve { host, cause } => {
+                    DialError::Resolve { host: host.clone(), cause: cause.clone() }
+                }
+                DialError::Loop { host, address } => {
+                    DialError::Loop { host: host.clone(), address: *address }
+                }
+                DialError::Connect { address, cause } => {
+                    DialError::Connect { address: *address, cause: io(cause) }
+                }
+                DialError::Timeout { address, step } => {
+                    DialError::Timeout { address: *address, step }
+                }
+                DialError::Tls { address, cause } => {
+                    let cause = match cause {
+                        TlsError::Roots { file, cause } => {
+                            TlsError::Roots { file: file.clone(), cause: cause.clone() }
+                        }
+                        TlsError::Host(host) => TlsError::Host(host.clone()),
+                        TlsError::Certificate(cause) => TlsError::Certificate(cause.clone()),
+                        TlsError::Handshake(cause) => TlsError::Handshake(io(cause)),
+                    };
+                    DialError::Tls { address: *address, cause }
+                }
+            };
+            ProxyError::Dial { name: name.clone(), cause }
+        }
+        _ => ProxyError::Internal,
+    }
+}

@@ -1,0 +1,3 @@
+module example.com/fetch-go
+
+go 1.21

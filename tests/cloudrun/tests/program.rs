@@ -1,0 +1,134 @@
+//! The program `cloudrun-sim`, and the loopback mode.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Output, Stdio};
+
+use cloudrun_sim::{Error, Options, Sim};
+
+const PUBLIC: &str = "https://public-123456789012.us-central1.run.app/";
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloudrun-sim"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    assert_eq!(run(&["--", "sh", "-c", "exit 7"]).status.code(), Some(7));
+    assert_eq!(run(&["--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
+    assert_eq!(run(&["--", "no-such-program"]).status.code(), Some(126));
+    let refused = run(&["--region", "mars", "--", "true"]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert_eq!(text(&refused.stderr), "cloudrun-sim: `mars` is no region\n");
+}
+
+#[test]
+fn the_environment_can_be_added_to() {
+    let output = run(&[
+        "--set-env",
+        "A=b=c",
+        "--service-name",
+        "me",
+        "--",
+        "sh",
+        "-c",
+        "echo $A $K_SERVICE",
+    ]);
+    assert_eq!(text(&output.stdout), "b=c me\n");
+}
+
+#[test]
+fn the_log_and_the_file_tell_what_arrived() {
+    let path = std::env::temp_dir().join(format!("requests-{}.json", std::process::id()));
+    let file = path.to_str().unwrap();
+    let output =
+        run(&["--log", "--deny", "x", "--requests-json", file, "--", "curl", "-s", PUBLIC]);
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(text(&output.stdout), "hello from public (us-central1)\n");
+    assert_eq!(text(&output.stderr), format!("-> public  GET {PUBLIC}  200  public\n"));
+    assert_eq!(json["requests"][0]["url"], PUBLIC);
+    assert_eq!(json["requests"][0]["status"], 200);
+}
+
+#[test]
+fn sigterm_reaches_the_command() {
+    let script = "trap 'kill $!; exit 9' TERM; sleep 60 & echo ready; wait";
+    let mut child = program(&["--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    cloudrun_sim::signal(child.id(), libc::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn without_a_command_it_serves_until_told_to_end() {
+    let mut child = program(&["--loopback"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("Serving until") {
+        assert!(lines.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    let metadata = seen.lines().find_map(|line| line.strip_prefix("export GCE_METADATA_HOST="));
+    let url = format!("http://{}/computeMetadata/v1/instance/region", metadata.unwrap());
+    let answer = Command::new("curl").args(["-s", "-H", "Metadata-Flavor: Google", &url]).output();
+    assert_eq!(text(&answer.unwrap().stdout), "projects/123456789012/regions/us-central1");
+    cloudrun_sim::signal(child.id(), libc::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    lines.read_to_string(&mut seen).unwrap();
+}
+
+#[test]
+fn the_loopback_mode_tells_a_command_where_things_are() {
+    let sim = Sim::start(Options { loopback: true, ..Options::default() }).unwrap();
+    let environment = sim.environment();
+    let value = |name: &str| {
+        environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    let connect = value("RUNSD_CONNECT_TO");
+    let output = sim
+        .command("curl")
+        .args(["-sS", "--cacert", &value("RUNSD_CA_FILE"), "--connect-to", &connect, PUBLIC])
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout), "hello from public (us-central1)\n", "{output:?}");
+    assert_eq!(value("RUNSD_METADATA_HOST"), value("GCE_METADATA_HOST"));
+    assert_eq!(value("RUNSD_NAMESERVERS"), sim.endpoints().dns.to_string());
+    sim.set_resolv_conf(b"x\n");
+    assert_eq!(sim.resolv_conf(), b"x\n");
+    let directory = value("RUNSD_CA_FILE");
+    drop(sim);
+    assert!(!fs::exists(directory).unwrap());
+}
+
+#[test]
+fn a_process_without_rights_is_told_what_to_do() {
+    // As another user; this process has several threads, so no user namespace either.
+    let error = Error::NoNamespaces(std::io::ErrorKind::PermissionDenied.into()).to_string();
+    assert!(error.contains("--loopback"), "{error}");
+    // The build directory may be closed to other users.
+    let own = env!("CARGO_BIN_EXE_cloudrun-sim");
+    let copy = std::env::temp_dir().join(format!("cloudrun-sim-copy-{}", std::process::id()));
+    fs::copy(own, &copy).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--", "curl", "-sS", PUBLIC])
+        .output();
+    fs::remove_file(&copy).unwrap();
+    let output = output.unwrap();
+    // Where the system lets users make user namespaces, it works without root.
+    let works = text(&output.stdout) == "hello from public (us-central1)\n";
+    assert!(works || text(&output.stderr).contains("--loopback"), "{output:?}");
+}

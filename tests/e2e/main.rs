@@ -1,0 +1,8 @@
+//! The whole program in a simulated Cloud Run: what users do, as they do it.
+
+mod apps;
+mod bad_input;
+mod dist;
+mod names;
+mod process;
+mod tokens;

@@ -1,0 +1,194 @@
+//! The care of COMMAND, and of resolv.conf around it.
+
+use runsd_tests::{Running, World, start};
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+/// A place where an app says that it has come to a point.
+struct Bell {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Bell {
+    fn new(name: &str) -> Bell {
+        let path = std::env::temp_dir().join(format!("runsd-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Bell { listener: UnixListener::bind(&path).expect("a socket in a temporary folder"), path }
+    }
+
+    /// Python that rings it with what `expression` says.
+    fn ring(&self, expression: &str) -> String {
+        format!(
+            "import socket as k; b = k.socket(k.AF_UNIX); b.connect('{}'); \
+             b.sendall(str({expression}).encode()); b.close()\n",
+            self.path.display()
+        )
+    }
+
+    /// Waits until it rings.
+    fn wait(&self) -> String {
+        let (mut stream, _) = self.listener.accept().expect("an app that rings");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("text");
+        said
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn text(world: &World) -> String {
+    String::from_utf8(world.sim.resolv_conf()).expect("resolv.conf is text here")
+}
+
+fn python(world: &World, options: &[&str], script: &str) -> Running {
+    start(&mut world.command(options, &["python3", "-c", script]))
+}
+
+#[test]
+fn exit_codes_are_the_commands_own() {
+    let world = World::default();
+    for (script, code) in [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill $$", 143)] {
+        let ran = world.run(&[], &["sh", "-c", script]);
+        assert_eq!(ran.code, Some(code), "{script}: {ran:#?}");
+        assert_eq!(ran.err, "", "{script}");
+    }
+    assert_eq!(world.run(&[], &["no-such-program"]).code, Some(127));
+    assert_eq!(world.run(&[], &["/etc/passwd"]).code, Some(126));
+}
+
+#[test]
+fn resolv_conf_is_ours_while_the_command_runs_and_as_before_afterwards() {
+    let world = World::default();
+    let before = text(&world);
+    let during = world.run(&[], &["cat", "/etc/resolv.conf"]);
+    let lines: Vec<&str> = during.ok().lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(lines.contains(&"nameserver 127.0.0.1"), "{lines:?}");
+    let search = lines.iter().find(|line| line.starts_with("search ")).expect("a search line");
+    assert!(search.starts_with("search us-central1.run.internal run.internal"), "{search}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("nameserver")).count(), 1);
+    assert_eq!(text(&world), before);
+}
+
+#[test]
+fn a_killed_runsd_takes_its_command_along_and_the_next_one_recovers_resolv_conf() {
+    let world = World::default();
+    let before = text(&world);
+    let bell = Bell::new("killed");
+    let script = format!("{}import time; time.sleep(600)", bell.ring("__import__('os').getpid()"));
+    let running = python(&world, &[], &script);
+    let app: i32 = bell.wait().parse().expect("a pid");
+    assert_ne!(text(&world), before);
+    running.signal(libc::SIGKILL);
+    let ran = running.wait();
+    assert_eq!(ran.signal, Some(libc::SIGKILL));
+    assert!(!std::path::Path::new(&format!("/proc/{app}/exe")).exists(), "the app outlived runsd");
+    assert_ne!(text(&world), before, "nobody was left to restore it");
+    let next = world.curl(&["http://hello/"]);
+    assert!(next.ok().ends_with(" 200"), "{next:?}");
+    assert_eq!(text(&world), before);
+}
+
+#[test]
+fn signals_reach_the_command_and_work_in_flight_ends_well() {
+    let world = World::default();
+    let bell = Bell::new("signals");
+    let script = format!(
+        "import signal, urllib.request, sys\n\
+         def end(*_):\n\
+         \x20   print(urllib.request.urlopen('http://hello/', timeout=30).status, flush=True)\n\
+         \x20   sys.exit(7)\n\
+         seen = []\n\
+         signal.signal(signal.SIGUSR1, lambda *_: seen.append(1) or print('usr1', flush=True))\n\
+         signal.signal(signal.SIGHUP, lambda *_: print('hup', flush=True))\n\
+         signal.signal(signal.SIGTERM, end)\n\
+         {}while True: signal.pause()",
+        bell.ring("1")
+    );
+    let running = python(&world, &[], &script);
+    bell.wait();
+    running.signal(libc::SIGHUP);
+    running.signal(libc::SIGUSR1);
+    running.signal(libc::SIGTERM);
+    let ran = running.wait();
+    assert_eq!(ran.code, Some(7), "{ran:#?}");
+    for word in ["hup", "usr1", "200"] {
+        assert!(ran.out.contains(word), "{word} in {ran:#?}");
+    }
+}
+
+#[test]
+fn a_runsd_inside_a_runsd_leaves_everything_to_the_first() {
+    let world = World::default();
+    let inner = runsd_tests::runsd();
+    let inner = inner.to_string_lossy();
+    let ran = world.run(&[], &[&inner, "--", "curl", "-sS", "-w", " %{http_code}", "http://hello/"]);
+    assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn a_command_may_act_as_another_user() {
+    let world = World::default();
+    let ran = world.run(&["--user", "nobody"], &["sh", "-c", "id -u; id -G"]);
+    let nobody = ran.ok().lines().next().expect("a uid").to_owned();
+    assert_ne!(nobody, "0");
+    assert!(!ran.out.lines().nth(1).expect("groups").split(' ').any(|group| group == "0"));
+}
+
+#[test]
+fn every_flag_of_the_first_runsd_is_accepted() {
+    let world = World::default();
+    let ran = world.run(
+        &["-v=5", "-gcp_region=us-east1", "-domain", "run.internal", "-ndots=4", "-logtostderr",
+          "-nameserver=169.254.169.254", "-resolv_conf_file", "/etc/resolv.conf"],
+        &["curl", "-sS", "-w", " %{http_code}", "http://hello/"],
+    );
+    assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
+    assert_eq!(world.sim.front().requests()[0].region, "us-east1");
+    let secret = ran.err.contains("Bearer") || ran.err.contains("eyJ");
+    assert!(!secret, "a token in the log: {}", ran.err);
+}
+
+#[test]
+fn a_sidecar_serves_until_it_is_told_to_end() {
+    let world = World::default();
+    let mut command = world.command(&["--resolv-conf-mode", "leave", "serve"], &[]);
+    let sidecar = start(&mut command);
+    let ask = || {
+        let mut curl = world.sim.command("curl");
+        curl.args(["-sS", "--retry", "50", "--retry-connrefused", "--retry-delay", "0"])
+            .args(["--retry-max-time", "30", "-H", "Host: hello"])
+            .args(["-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1/"]);
+        start(&mut curl).wait()
+    };
+    assert_eq!(ask().ok(), "200");
+    sidecar.signal(libc::SIGTERM);
+    let ran = sidecar.wait();
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:#?}");
+}
+
+#[test]
+fn without_rights_the_proxy_mode_serves_an_unprivileged_user() {
+    let world = World::default();
+    let runsd = runsd_tests::runsd();
+    // The binary's folder may be closed to others: a copy where anyone can go.
+    let place = std::env::temp_dir().join(format!("runsd-nobody-{}", std::process::id()));
+    std::fs::create_dir_all(&place).expect("a folder");
+    let copy = place.join("runsd");
+    std::fs::copy(runsd, &copy).expect("a copy");
+    let mut command = world.sim.command("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--", "curl", "-sS", "-w", " %{http_code}", "http://hello/"]);
+    let ran = start(&mut command).wait();
+    std::fs::remove_dir_all(&place).expect("the folder");
+    assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
+    assert_eq!(ran.err.matches("proxy mode instead of full mode").count(), 1, "{}", ran.err);
+}
