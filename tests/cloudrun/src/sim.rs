@@ -251,6 +251,8 @@ impl Sim {
                 ("RUNSD_CONNECT_TO", format!(":443:{front}")),
                 ("RUNSD_CA_FILE", self.directory.join("ca.pem").display().to_string()),
                 ("RUNSD_NAMESERVERS", dns.to_string()),
+                // The machine's own ports and resolv.conf are not the instance's.
+                ("RUNSD_MODE", "proxy".to_owned()),
             ]);
         }
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
