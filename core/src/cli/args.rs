@@ -15,6 +15,20 @@ pub(super) enum Task {
     Run(Vec<OsString>),
     /// Serve until told to end.
     Serve,
+    /// Say what becomes of a name.
+    Explain {
+        /// The name, as an app types it.
+        name: String,
+        /// For programs.
+        json: bool,
+    },
+    /// Look at what stands in the way.
+    Doctor {
+        /// A service to call.
+        name: Option<String>,
+        /// For programs.
+        json: bool,
+    },
 }
 
 /// A command line that makes sense.
@@ -48,6 +62,14 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
     let first = split.command.first().and_then(|first| first.to_str());
     let task = match first {
         Some("serve") if !split.dashed => serve(&split.command)?,
+        Some("explain") if !split.dashed => match inspected(&split.command)? {
+            (Some(name), json) => Task::Explain { name, json },
+            (None, _) => return Err(mistake("runsd explain needs a NAME".to_owned())),
+        },
+        Some("doctor") if !split.dashed => {
+            let (name, json) = inspected(&split.command)?;
+            Task::Doctor { name, json }
+        }
         Some(_) => Task::Run(split.command),
         None if split.command.is_empty() => return Err(no_command()),
         None => Task::Run(split.command),
@@ -63,6 +85,24 @@ fn serve(command: &[OsString]) -> Result<Task, Ending> {
              runsd [OPTIONS] serve\nTo run a program called serve: runsd -- serve"
         ))),
     }
+}
+
+/// `[NAME] [--json]` after `explain` or `doctor`.
+fn inspected(command: &[OsString]) -> Result<(Option<String>, bool), Ending> {
+    let (mut name, mut json) = (None, false);
+    for word in command.iter().skip(1) {
+        match word.to_str() {
+            Some("--json") => json = true,
+            Some(text) if !text.starts_with('-') && name.is_none() => name = Some(text.to_owned()),
+            _ => {
+                return Err(mistake(format!(
+                    "{word:?} is too much: it is runsd [OPTIONS] explain NAME [--json], and runsd \
+                     [OPTIONS] doctor [NAME] [--json]"
+                )));
+            }
+        }
+    }
+    Ok((name, json))
 }
 
 fn no_command() -> Ending {
@@ -88,7 +128,12 @@ fn command() -> Command {
     Command::new("runsd")
         .version(crate::VERSION)
         .about("Reach Cloud Run services by name, authenticated, without a change to the app")
-        .override_usage("runsd [OPTIONS] -- COMMAND [ARGS...]\n       runsd [OPTIONS] serve")
+        .override_usage(
+            "runsd [OPTIONS] -- COMMAND [ARGS...]\n       \
+             runsd [OPTIONS] serve                    as a sidecar, without a COMMAND\n       \
+             runsd [OPTIONS] explain NAME [--json]    what becomes of a name\n       \
+             runsd [OPTIONS] doctor [NAME] [--json]   what stands in the way here",
+        )
         .after_help(after_help())
         .max_term_width(100)
         .args(SETTINGS.iter().map(argument))
@@ -158,7 +203,7 @@ mod tests {
     fn argv(parsed: Parsed) -> Vec<String> {
         match parsed.task {
             Task::Run(argv) => argv.into_iter().map(|word| word.into_string().unwrap()).collect(),
-            Task::Serve => vec!["(serve)".to_owned()],
+            task => vec![format!("({})", format!("{task:?}").to_lowercase())],
         }
     }
 
@@ -174,6 +219,16 @@ mod tests {
         assert_eq!(argv(parsed(&["--", "serve"]).unwrap()), ["serve"]);
         assert_eq!(argv(parsed(&["--strict", "serve"]).unwrap()), ["(serve)"]);
         assert_eq!(argv(parsed(&["--strict", "--", "--odd"]).unwrap()), ["--odd"]);
+    }
+
+    #[test]
+    fn questions_take_a_name_and_a_form() {
+        let explain = argv(parsed(&["--strict", "explain", "hello", "--json"]).unwrap());
+        assert_eq!(explain, ["(explain { name: \"hello\", json: true })"]);
+        assert_eq!(argv(parsed(&["doctor"]).unwrap()), ["(doctor { name: none, json: false })"]);
+        assert!(parsed(&["explain"]).unwrap_err().text.contains("NAME"));
+        assert!(parsed(&["doctor", "a", "b"]).unwrap_err().text.contains("too much"));
+        assert_eq!(argv(parsed(&["--", "doctor"]).unwrap()), ["doctor"]);
     }
 
     #[test]

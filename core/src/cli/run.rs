@@ -3,7 +3,7 @@
 
 use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
-use crate::{Builder, Engine, Error, ErrorKind, Mode};
+use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -35,6 +35,8 @@ fn run() -> Code {
     match parsed.task {
         Task::Run(argv) => command(builder, &argv),
         Task::Serve => serve(builder),
+        Task::Explain { name, json } => show(crate::explain(builder, &name), json),
+        Task::Doctor { name, json } => show(crate::diagnose(builder, name.as_deref()), json),
     }
 }
 
@@ -76,6 +78,18 @@ fn command(builder: Builder, argv: &[OsString]) -> Code {
     // failure of the engine has been told.
     let _ = engine.stop(Duration::ZERO);
     code
+}
+
+/// Prints a report; its exit code is 1 where something failed.
+fn show(report: Result<Report, Error>, json: bool) -> Code {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return refuse(&error),
+    };
+    let text = if json { report.to_json() + "\n" } else { report.to_string() };
+    // A closed standard output leaves nobody to tell.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    if report.verdict() == Verdict::Failure { Code::FAILED } else { Code::SUCCESS }
 }
 
 /// Serves until told to end.

@@ -65,8 +65,8 @@ pub(super) struct Base {
     pub(super) drain: Drain,
     pub(super) counters: Arc<Counters>,
     pub(super) failed: async_channel::Receiver<String>,
-    tokens: Arc<dyn Tokens>,
-    dialer: Arc<Dialer>,
+    pub(super) tokens: Arc<dyn Tokens>,
+    pub(super) dialer: Arc<Dialer>,
     executing: Arc<Executing>,
     threads: Threads,
 }
