@@ -21,8 +21,9 @@
 //! ```
 //!
 //! The map: `sim` builds and stops; `namespace`, `link`, `netlink` and `kernel`
-//! make the instance; `metadata`, `dns`, `front` are the servers, over `wire` (HTTP/1.1 to the byte),
-//! `token`, `authority` and `relay` (distance); `services` is what answers.
+//! make the instance; `metadata`, `dns`, `front` are the servers, over `wire`
+//! (HTTP/1.1 to the byte), `token`, `authority` and `relay` (distance); `services`
+//! is what answers.
 
 pub mod addresses;
 mod authority;

@@ -1,9 +1,10 @@
 //! The simulated instance's view of the machine: its network and its `/etc`.
 //!
 //! Owns the order in which namespaces, mounts and addresses are made; knows
-//! nothing of the servers that listen there, and leaves the way to them to `link`. `sim` calls it. All changes happen
-//! inside the new namespaces: the machine keeps its own, and when the last
-//! process and descriptor of the instance are gone, so is everything made here.
+//! nothing of the servers, and leaves the way to them to `link`. `sim` calls it.
+//! All changes happen inside the new namespaces: the machine keeps its own, and
+//! when the last process and descriptor of the instance are gone, so is everything
+//! made here.
 
 use std::ffi::CString;
 use std::io;

@@ -88,9 +88,7 @@ impl Sim {
     /// [`Error::NoNamespaces`] where namespaces need more rights than there are: a
     /// process without root can make them only while it has a single thread.
     pub fn start(options: Options) -> Result<Self, Error> {
-        if !crate::regions::is_region(&options.region) {
-            return Err(Error::Option(format!("`{}` is no region", options.region)));
-        }
+        possible(&options)?;
         if !options.loopback {
             namespace::gain_privilege()?;
         }
@@ -296,6 +294,22 @@ impl Endpoints {
             plain: at(FRONT, 80),
         }
     }
+}
+
+/// Whether URLs can be made of these.
+fn possible(options: &Options) -> Result<(), Error> {
+    let Options { region, project_number: number, project_hash: hash, .. } = options;
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let wrong = if !crate::regions::is_region(region) {
+        format!("`{region}` is no region")
+    } else if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("`{number}` is no project number")
+    } else if hash.is_empty() || !hash.bytes().all(lower) {
+        format!("`{hash}` cannot stand for a project in a URL: want a-z and 0-9")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Option(wrong))
 }
 
 fn expect_done(result: io::Result<()>, what: &str) {
