@@ -97,3 +97,19 @@ impl Cloud {
         kernel::join_network(self.namespace.as_raw_fd())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_refuses_to_connect_is_not_connected() {
+        let results = thread::spawn(|| {
+            let mut cloud = Cloud::create().unwrap();
+            kernel::unshare(libc::CLONE_NEWNET).unwrap();
+            // Twice the same index: the second pair cannot be made.
+            [cloud.connect().unwrap(), cloud.connect().unwrap()]
+        });
+        assert_eq!(results.join().unwrap(), [true, false]);
+    }
+}
