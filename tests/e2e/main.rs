@@ -4,6 +4,7 @@
 mod apps;
 mod bad_input;
 mod dist;
+mod inspect;
 mod names;
 mod process;
 mod tokens;

@@ -53,56 +53,58 @@ pub(super) struct Ending {
 
 /// Reads the arguments after the program's own name.
 pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, Ending> {
-    let split = legacy::split(arguments);
+    let mut split = legacy::split(arguments);
+    let words = match split.command.first().and_then(|first| first.to_str()) {
+        Some("serve" | "explain" | "doctor") if !split.dashed => Some(subcommand(&mut split)),
+        _ => None,
+    };
+    let json = words.is_some() && take_json(&mut split.flags);
     let matches = command()
         .try_get_matches_from(split.flags)
         .map_err(|error| Ending { text: error.to_string(), is_error: error.use_stderr() })?;
-    let flags = layer(&matches);
-    let file = matches.get_one::<PathBuf>("config").cloned();
-    let first = split.command.first().and_then(|first| first.to_str());
-    let task = match first {
-        Some("serve") if !split.dashed => serve(&split.command)?,
-        Some("explain") if !split.dashed => match inspected(&split.command)? {
-            (Some(name), json) => Task::Explain { name, json },
-            (None, _) => return Err(mistake("runsd explain needs a NAME".to_owned())),
-        },
-        Some("doctor") if !split.dashed => {
-            let (name, json) = inspected(&split.command)?;
-            Task::Doctor { name, json }
-        }
-        Some(_) => Task::Run(split.command),
+    let task = match words {
+        Some(words) => own_task(&words, json)?,
         None if split.command.is_empty() => return Err(no_command()),
         None => Task::Run(split.command),
     };
-    Ok(Parsed { flags, file, task })
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    Ok(Parsed { flags: layer(&matches), file, task })
 }
 
-fn serve(command: &[OsString]) -> Result<Task, Ending> {
-    match command.get(1) {
-        None => Ok(Task::Serve),
-        Some(extra) => Err(mistake(format!(
-            "runsd serve takes no arguments, but got {extra:?}; its options go before: \
-             runsd [OPTIONS] serve\nTo run a program called serve: runsd -- serve"
-        ))),
-    }
-}
-
-/// `[NAME] [--json]` after `explain` or `doctor`.
-fn inspected(command: &[OsString]) -> Result<(Option<String>, bool), Ending> {
-    let (mut name, mut json) = (None, false);
-    for word in command.iter().skip(1) {
-        match word.to_str() {
-            Some("--json") => json = true,
-            Some(text) if !text.starts_with('-') && name.is_none() => name = Some(text.to_owned()),
-            _ => {
-                return Err(mistake(format!(
-                    "{word:?} is too much: it is runsd [OPTIONS] explain NAME [--json], and runsd \
-                     [OPTIONS] doctor [NAME] [--json]"
-                )));
-            }
+/// The words of a task of our own; its options may stand anywhere among them.
+fn subcommand(split: &mut legacy::Split) -> Vec<OsString> {
+    let mut rest = std::mem::take(&mut split.command);
+    let mut words = Vec::new();
+    while !rest.is_empty() {
+        let part = legacy::split(rest.into_iter());
+        split.flags.extend(part.flags.into_iter().skip(1));
+        rest = part.command;
+        if !rest.is_empty() {
+            words.push(rest.remove(0));
         }
     }
-    Ok((name, json))
+    words
+}
+
+fn take_json(flags: &mut Vec<OsString>) -> bool {
+    let before = flags.len();
+    flags.retain(|flag| flag != "--json");
+    flags.len() < before
+}
+
+fn own_task(words: &[OsString], json: bool) -> Result<Task, Ending> {
+    let texts: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    match texts.as_slice() {
+        ["serve"] if !json => Ok(Task::Serve),
+        ["explain", name] => Ok(Task::Explain { name: (*name).to_owned(), json }),
+        ["doctor"] => Ok(Task::Doctor { name: None, json }),
+        ["doctor", name] => Ok(Task::Doctor { name: Some((*name).to_owned()), json }),
+        ["explain"] => Err(mistake("runsd explain needs a NAME".to_owned())),
+        _ => Err(mistake(format!(
+            "{words:?} cannot be meant: it is runsd serve, runsd explain NAME [--json] or runsd \
+             doctor [NAME] [--json]\nTo run a program of such a name: runsd -- serve"
+        ))),
+    }
 }
 
 fn no_command() -> Ending {
@@ -227,7 +229,9 @@ mod tests {
         assert_eq!(explain, ["(explain { name: \"hello\", json: true })"]);
         assert_eq!(argv(parsed(&["doctor"]).unwrap()), ["(doctor { name: none, json: false })"]);
         assert!(parsed(&["explain"]).unwrap_err().text.contains("NAME"));
-        assert!(parsed(&["doctor", "a", "b"]).unwrap_err().text.contains("too much"));
+        assert!(parsed(&["doctor", "a", "b"]).unwrap_err().text.contains("cannot be meant"));
+        let late = parsed(&["explain", "--region", "us-east1", "hello", "--json"]).unwrap();
+        assert_eq!(settings::resolve(&[late.flags]).unwrap().region.as_deref(), Some("us-east1"));
         assert_eq!(argv(parsed(&["--", "doctor"]).unwrap()), ["doctor"]);
     }
 
@@ -247,7 +251,7 @@ mod tests {
         assert!(unknown.text.contains("--region"), "{}", unknown.text);
         let nothing = parsed(&[]).unwrap_err();
         assert!(nothing.text.contains("COMMAND"), "{}", nothing.text);
-        assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("takes no arguments"));
+        assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("runsd -- serve"));
     }
 
     #[test]

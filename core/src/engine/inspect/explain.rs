@@ -118,7 +118,7 @@ fn connect(report: &mut Report, base: &Base, target: &Target) {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             let took = start.elapsed().as_millis();
             let how = if target.tls { "TLS, certificate verified" } else { "in the clear" };
-            report.ok("connection", format!("{peer}, {how}, {:?}, {took} ms", connected.protocol));
+            report.ok("connection", format!("{peer}, {how}, {}, {took} ms", connected.protocol));
         }
         Err(error) => report.fail("connection", error.to_string(), None),
     }
