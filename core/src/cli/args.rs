@@ -1,12 +1,17 @@
 //! The command line: from what was typed to settings and a command. Flags,
 //! their help and their checks come from the table of settings.
 
+use super::completions::{self, Shell};
 use super::legacy;
 use crate::settings::{self, Form, Layer, Origin, SETTINGS, Setting};
 use clap::builder::{OsStringValueParser, PathBufValueParser, StyledStr};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The one option that is no setting, because it says where settings are.
+pub(super) const CONFIG_HELP: &str =
+    "Settings from a JSON file; its keys are the flags' names with _ for -";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -48,6 +53,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
     let first = split.command.first().and_then(|first| first.to_str());
     let task = match first {
         Some("serve") if !split.dashed => serve(&split.command)?,
+        Some("completions") if !split.dashed => return Err(complete(&split.command)),
         Some(_) => Task::Run(split.command),
         None if split.command.is_empty() => return Err(no_command()),
         None => Task::Run(split.command),
@@ -62,6 +68,21 @@ fn serve(command: &[OsString]) -> Result<Task, Ending> {
             "runsd serve takes no arguments, but got {extra:?}; its options go before: \
              runsd [OPTIONS] serve\nTo run a program called serve: runsd -- serve"
         ))),
+    }
+}
+
+fn complete(command: &[OsString]) -> Ending {
+    let shell = match command {
+        [_, shell] => shell.to_str().and_then(Shell::named),
+        _ => None,
+    };
+    match shell {
+        Some(shell) => Ending { text: completions::script(shell), is_error: false },
+        None => mistake(
+            "which shell? Usage: runsd completions bash|zsh|fish\nTo run a program called \
+             completions: runsd -- completions"
+                .to_owned(),
+        ),
     }
 }
 
@@ -84,11 +105,14 @@ fn command() -> Command {
         .long("config")
         .value_name("FILE.json")
         .value_parser(PathBufValueParser::new())
-        .help("Settings from a JSON file; its keys are the flags' names with _ for -");
+        .help(CONFIG_HELP);
     Command::new("runsd")
         .version(crate::VERSION)
         .about("Reach Cloud Run services by name, authenticated, without a change to the app")
-        .override_usage("runsd [OPTIONS] -- COMMAND [ARGS...]\n       runsd [OPTIONS] serve")
+        .override_usage(
+            "runsd [OPTIONS] -- COMMAND [ARGS...]\n       runsd [OPTIONS] serve\n       \
+                         runsd completions bash|zsh|fish",
+        )
         .after_help(after_help())
         .max_term_width(100)
         .args(SETTINGS.iter().map(argument))
@@ -193,6 +217,7 @@ mod tests {
         let nothing = parsed(&[]).unwrap_err();
         assert!(nothing.text.contains("COMMAND"), "{}", nothing.text);
         assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("takes no arguments"));
+        assert!(parsed(&["completions", "tcsh"]).unwrap_err().text.contains("bash|zsh|fish"));
     }
 
     #[test]

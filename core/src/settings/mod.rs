@@ -7,6 +7,8 @@
 //! nothing downstream can meet a value that has not been checked.
 
 mod config;
+#[cfg(test)]
+mod documents;
 mod layers;
 mod table;
 mod values;
