@@ -79,8 +79,10 @@ fn attend(engine: &Engine, plan: &Plan<'_>) -> Code {
     }
 }
 
-/// Serves without a child, as a sidecar, until it is told to end.
+/// Serves without a child, as a sidecar, until it is told to end; SIGHUP makes
+/// it read its routes and the list of allowed names again.
 fn serve(parsed: Parsed) -> Code {
+    let again = Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
     let engine = match Engine::builder().flags(parsed.flags, parsed.file).start() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
@@ -101,6 +103,10 @@ fn serve(parsed: Parsed) -> Code {
             return Code::INTERNAL;
         }
         let signal = process::next_signal(None);
+        if signal.is_some_and(|signal| signal.number == libc::SIGHUP) {
+            engine.reload(&again);
+            continue;
+        }
         let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
         if signal.is_some_and(|signal| ends.contains(&signal.number)) {
             return match engine.stop(DRAIN) {
