@@ -29,11 +29,7 @@ fn a_mistake_on_the_command_line() {
     says(&plain(&["--"]), 2, &["COMMAND"]);
     says(&plain(&["--regoin", "x", "--", "true"]), 2, &["--regoin", "'--region'"]);
     says(&plain(&["--region", "mars", "--", "true"]), 2, &["--region", "mars"]);
-    says(
-        &plain(&["--threads", "0", "--ndots", "x", "--", "true"]),
-        2,
-        &["--threads", "--ndots"],
-    );
+    says(&plain(&["--threads", "0", "--ndots", "x", "--", "true"]), 2, &["--threads", "--ndots"]);
     says(&plain(&["--config", "/nonexistent.json", "--", "true"]), 2, &["/nonexistent.json"]);
     says(&plain(&["--", "no-such-program"]), 127, &["no-such-program", "not found"]);
     says(&plain(&["--", "/etc/passwd"]), 126, &["/etc/passwd"]);

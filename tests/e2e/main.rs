@@ -5,4 +5,5 @@ mod bad_input;
 mod dist;
 mod names;
 mod process;
+mod settings;
 mod tokens;
