@@ -1,12 +1,17 @@
 //! The command line: from what was typed to settings and a command. Flags,
 //! their help and their checks come from the table of settings.
 
+use super::completions::{self, Shell};
 use super::legacy;
 use crate::settings::{self, Form, Layer, Origin, SETTINGS, Setting};
 use clap::builder::{OsStringValueParser, PathBufValueParser, StyledStr};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The one option that is no setting, because it says where settings are.
+pub(super) const CONFIG_HELP: &str =
+    "Settings from a JSON file; its keys are the flags' names with _ for -";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -55,7 +60,9 @@ pub(super) struct Ending {
 pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, Ending> {
     let mut split = legacy::split(arguments);
     let words = match split.command.first().and_then(|first| first.to_str()) {
-        Some("serve" | "explain" | "doctor") if !split.dashed => Some(subcommand(&mut split)),
+        Some("serve" | "explain" | "doctor" | "completions") if !split.dashed => {
+            Some(subcommand(&mut split))
+        }
         _ => None,
     };
     let json = words.is_some() && take_json(&mut split.flags);
@@ -100,10 +107,26 @@ fn own_task(words: &[OsString], json: bool) -> Result<Task, Ending> {
         ["doctor"] => Ok(Task::Doctor { name: None, json }),
         ["doctor", name] => Ok(Task::Doctor { name: Some((*name).to_owned()), json }),
         ["explain"] => Err(mistake("runsd explain needs a NAME".to_owned())),
+        ["completions", ..] => Err(complete(words)),
         _ => Err(mistake(format!(
             "{words:?} cannot be meant: it is runsd serve, runsd explain NAME [--json] or runsd \
              doctor [NAME] [--json]\nTo run a program of such a name: runsd -- serve"
         ))),
+    }
+}
+
+fn complete(command: &[OsString]) -> Ending {
+    let shell = match command {
+        [_, shell] => shell.to_str().and_then(Shell::named),
+        _ => None,
+    };
+    match shell {
+        Some(shell) => Ending { text: completions::script(shell), is_error: false },
+        None => mistake(
+            "which shell? Usage: runsd completions bash|zsh|fish\nTo run a program called \
+             completions: runsd -- completions"
+                .to_owned(),
+        ),
     }
 }
 
@@ -126,7 +149,7 @@ fn command() -> Command {
         .long("config")
         .value_name("FILE.json")
         .value_parser(PathBufValueParser::new())
-        .help("Settings from a JSON file; its keys are the flags' names with _ for -");
+        .help(CONFIG_HELP);
     Command::new("runsd")
         .version(crate::VERSION)
         .about("Reach Cloud Run services by name, authenticated, without a change to the app")
@@ -134,7 +157,8 @@ fn command() -> Command {
             "runsd [OPTIONS] -- COMMAND [ARGS...]\n       \
              runsd [OPTIONS] serve                    as a sidecar, without a COMMAND\n       \
              runsd [OPTIONS] explain NAME [--json]    what becomes of a name\n       \
-             runsd [OPTIONS] doctor [NAME] [--json]   what stands in the way here",
+             runsd [OPTIONS] doctor [NAME] [--json]   what stands in the way here\n       \
+             runsd completions bash|zsh|fish          for your shell",
         )
         .after_help(after_help())
         .max_term_width(100)
@@ -252,6 +276,7 @@ mod tests {
         let nothing = parsed(&[]).unwrap_err();
         assert!(nothing.text.contains("COMMAND"), "{}", nothing.text);
         assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("runsd -- serve"));
+        assert!(parsed(&["completions", "tcsh"]).unwrap_err().text.contains("bash|zsh|fish"));
     }
 
     #[test]

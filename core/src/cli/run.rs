@@ -31,12 +31,12 @@ fn run() -> Code {
         Ok(parsed) => parsed,
         Err(ending) => return end(&ending),
     };
-    let builder = Engine::builder().flags(parsed.flags, parsed.file);
+    let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
     match parsed.task {
-        Task::Run(argv) => command(builder, &argv),
-        Task::Serve => serve(builder),
-        Task::Explain { name, json } => show(crate::explain(builder, &name), json),
-        Task::Doctor { name, json } => show(crate::diagnose(builder, name.as_deref()), json),
+        Task::Run(argv) => command(builder(), &argv),
+        Task::Serve => serve(builder(), &builder()),
+        Task::Explain { name, json } => show(crate::explain(builder(), &name), json),
+        Task::Doctor { name, json } => show(crate::diagnose(builder(), name.as_deref()), json),
     }
 }
 
@@ -92,8 +92,9 @@ fn show(report: Result<Report, Error>, json: bool) -> Code {
     if report.verdict() == Verdict::Failure { Code::FAILED } else { Code::SUCCESS }
 }
 
-/// Serves until told to end.
-fn serve(builder: Builder) -> Code {
+/// Serves until told to end; SIGHUP makes it read its routes and the list of
+/// allowed names again, as `again` finds them then.
+fn serve(builder: Builder, again: &Builder) -> Code {
     let engine = match builder.start() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
@@ -106,7 +107,7 @@ fn serve(builder: Builder) -> Code {
         return Code::USAGE;
     }
     let alarm = alarm(&engine);
-    process::wait_until_told(&alarm);
+    process::wait_until_told(&alarm, &|| engine.reload(again));
     let failed = alarm.rings();
     if failed {
         tell_failure(&engine, "ending");

@@ -134,15 +134,16 @@ impl Base {
             .map_err(|_| Error::new(ErrorKind::Internal, "the engine's threads do not run"))
     }
 
-    /// The proxy over this base.
-    pub(super) fn proxy(&self, config: &Config, forward: bool) -> Proxy {
+    /// The proxy over this base; a `forward` one for apps that are told of it.
+    pub(super) fn proxy(&self, plans: &Plans, forward: bool) -> Proxy {
+        let config = &plans.config;
         let upstream = match config.upstream_http {
             UpstreamHttp::Auto => Upstream::Same,
             UpstreamHttp::One => Upstream::Http1,
             UpstreamHttp::Two => Upstream::Http2,
         };
         Proxy::new(
-            proxy::Config { upstream, forward },
+            proxy::Config { upstream, forward, refuse_pages: forward && !plans.on_platform },
             self.tasks.clone(),
             self.directory.clone(),
             self.tokens.clone(),

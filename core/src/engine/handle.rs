@@ -255,6 +255,18 @@ impl Engine {
         }
     }
 
+    /// Puts the routes and the list of allowed names in force that `builder`'s
+    /// sources give now; nothing else changes, and no connection is dropped.
+    /// Says in the log what it did, or why it left everything as it was.
+    #[cfg(feature = "cli")]
+    pub(crate) fn reload(&self, builder: &Builder) {
+        // Read before the lock: files may be slow.
+        let config = builder.config();
+        if let Some(running) = &self.shared().life().running {
+            running.reload(config);
+        }
+    }
+
     /// Calls `tell` once if the engine fails, also if it already has.
     #[cfg(feature = "cli")]
     pub(crate) fn when_failed(&self, tell: impl FnOnce() + Send + 'static) {

@@ -28,6 +28,25 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Puts routes and allowed names in force, if they are sound.
+    #[cfg(feature = "cli")]
+    pub(super) fn reload(&self, config: Result<Config, Error>) {
+        match config {
+            Ok(Config { routes, allow, .. }) => {
+                let (named, allowed) = (routes.len(), allow.len());
+                self.base.directory.replace(routes, allow);
+                self.log.info(
+                    "engine",
+                    format_args!("read again: {named} routes, {allowed} allowed names"),
+                );
+            }
+            Err(error) => self.log.error(
+                "engine",
+                format_args!("routes and allowed names stay as they are: {error}"),
+            ),
+        }
+    }
+
     /// Puts resolv.conf back first, so that no new name leads here.
     pub(super) fn stop(self, drain: Duration) -> usize {
         if let Some(owned) = self.resolv_conf {
@@ -172,7 +191,7 @@ fn listen(plans: &Plans, base: &Base) -> Result<Vec<SocketAddr>, Error> {
     if plans.on_platform && config.strict {
         await_place(plans, base)?;
     }
-    base.proxy(config, true).serve(bound.listeners);
+    base.proxy(plans, true).serve(bound.listeners);
     Ok(bound.addresses)
 }
 

@@ -6,6 +6,7 @@
 //! to it by the engine.
 
 mod authorize;
+mod browser;
 mod error;
 mod forward;
 mod h1;
@@ -39,6 +40,9 @@ pub struct Config {
     /// Whether it is a forward proxy too: absolute targets and CONNECT to
     /// hosts that are not services are relayed without a token.
     pub forward: bool,
+    /// Whether requests for services are refused where a web page in a browser
+    /// is behind them.
+    pub refuse_pages: bool,
 }
 
 /// The proxy; cheap to clone.

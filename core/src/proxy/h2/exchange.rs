@@ -7,6 +7,7 @@ use crate::auth::IdToken;
 use crate::http1::check_authority;
 use crate::names::Target;
 use crate::proxy::Shared;
+use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::policy::{self, Carry};
 use crate::proxy::pool::{H2Pool, Lease, Way};
@@ -126,6 +127,12 @@ async fn exchange(
     reply: &mut Reply,
 ) -> Result<(), Failure> {
     let host = host(&head)?;
+    let tells = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+        browser::tells_of_a_page(name.as_str().as_bytes(), value.as_bytes())
+    };
+    if shared.config.refuse_pages && head.headers.iter().any(tells) {
+        return Err(ProxyError::Page.into());
+    }
     let target = reply.unless_gone(shared.target(&host)).await??;
     let mut call = Call::new(shared, target, head);
     if call.carry != Carry::Nothing {

@@ -104,7 +104,7 @@ impl World {
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false };
+        let config = Config { upstream, forward: false, refuse_pages: false };
         let (directory, purse) = (names.clone(), tokens.clone());
         Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch())
             .serve(vec![listener]);

@@ -1,0 +1,8 @@
+//! Resolvers of all kinds against the DNS server: what C libraries, language
+//! runtimes and DNS tools ask, what they make of the answers, how often they
+//! ask, and what a hostile nameserver can do to them.
+
+mod lookups;
+mod rfc8906;
+mod upstream;
+mod wire;
