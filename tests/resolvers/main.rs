@@ -4,5 +4,6 @@
 
 mod lookups;
 mod rfc8906;
+mod served;
 mod upstream;
 mod wire;
