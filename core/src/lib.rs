@@ -34,7 +34,10 @@ mod settings;
 mod sys;
 mod telemetry;
 
-pub use engine::{Builder, Engine, Error, ErrorKind, Mode, State, Stats, StopReport};
+pub use engine::{
+    Builder, Engine, Error, ErrorKind, Finding, Mode, Report, State, Stats, StopReport, Verdict,
+    diagnose, explain,
+};
 pub use telemetry::{Level, Record};
 
 /// The version of this library, `MAJOR.MINOR.PATCH`.

@@ -19,4 +19,4 @@ pub use engine::{
 pub use error::{
     runsd_error, runsd_error_code, runsd_error_free, runsd_error_message, runsd_error_os,
 };
-pub use status::{runsd_abi_version, runsd_status_name, runsd_version};
+pub use status::*;

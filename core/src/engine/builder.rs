@@ -1,22 +1,24 @@
 //! The builder: collects what the caller says, from whichever language.
 
+use super::base::Plans;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
-use crate::settings::{self, Config, Layer, Origin};
-use crate::telemetry::Record;
+use crate::cloudrun;
+use crate::settings::{self, Config, Layer, LogFormat, Origin};
+use crate::telemetry::{Format, Log, Record, Sink};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A function of the embedding program that receives log records.
-pub(super) type LogCallback = Box<dyn Fn(&Record<'_>) + Send + Sync>;
+type LogCallback = Box<dyn Fn(&Record<'_>) + Send + Sync>;
 
 /// Says how an engine is to be; made by [`Engine::builder`].
 pub struct Builder {
     said: Layer,
     file: Option<PathBuf>,
-    pub(super) lookup: Lookup,
-    pub(super) log: Option<LogCallback>,
+    lookup: Lookup,
+    log: Option<LogCallback>,
 }
 
 impl Default for Builder {
@@ -81,6 +83,27 @@ impl Builder {
     /// Nothing is half-changed on an error: resolv.conf is as before.
     pub fn start(self) -> Result<Engine, Error> {
         super::start::start(self)
+    }
+
+    /// The port that the app was told to listen on.
+    pub(super) fn app_port(&self) -> Option<u16> {
+        environment::text(&self.lookup, "PORT").and_then(|port| port.parse().ok())
+    }
+
+    /// What an engine is to be made from.
+    pub(super) fn plans(self) -> Result<Plans, Error> {
+        let config = self.config()?;
+        let is_set = |name: &str| environment::text(&self.lookup, name).is_some();
+        let on_platform = cloudrun::detect(is_set).is_some();
+        let format = match config.log_format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto if on_platform => Format::Json,
+            LogFormat::Auto => Format::Text,
+        };
+        let sink = self.log.map_or(Sink::Stderr(format), Sink::Callback);
+        let log = Log::new(config.log_level, sink);
+        Ok(Plans::new(config, log, on_platform, &self.lookup))
     }
 
     /// Reads every source and checks it.

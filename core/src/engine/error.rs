@@ -4,7 +4,6 @@ use crate::settings::Problems;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// The kind of an [`Error`], for programs; the message is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +92,7 @@ impl Error {
         Error { kind: ErrorKind::Io, message: format!("{what}: {cause}"), cause: Some(cause) }
     }
 
-    pub(super) fn resolv_conf(path: &PathBuf, cause: impl fmt::Display) -> Error {
+    pub(super) fn resolv_conf(path: &std::path::Path, cause: impl fmt::Display) -> Error {
         Error::new(ErrorKind::ResolvConf, format!("cannot take over {}: {cause}", path.display()))
     }
 }

@@ -4,16 +4,15 @@
 use super::base::{Base, Plans};
 use super::bind;
 use super::builder::Builder;
-use super::environment;
 use super::error::{Error, ErrorKind};
 use super::handle::{Engine, Facts, Shared};
 use super::mode::{self, Mode};
 use super::takeover::{self, Owned};
-use crate::cloudrun::{self, METADATA_ADDRESS, METADATA_NAMES};
+use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES};
 use crate::dns::{Original, ResolvConf};
 use crate::net::{block_on, deadline};
-use crate::settings::{Config, LogFormat, ModeChoice};
-use crate::telemetry::{Counters, Format, Log, Sink};
+use crate::settings::{Config, ModeChoice};
+use crate::telemetry::{Counters, Log};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,17 +67,14 @@ pub(super) struct Ready {
 
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
-    let config = builder.config()?;
-    let lookup = builder.lookup;
-    let on_platform = cloudrun::detect(|name| environment::text(&lookup, name).is_some()).is_some();
-    let log = log(&config, on_platform, builder.log);
-    let app_port = environment::text(&lookup, "PORT").and_then(|port| port.parse().ok());
-    let plan = mode::choose(&config, mode::Facts { on_platform, app_port });
+    let app_port = builder.app_port();
+    let plans = builder.plans()?;
+    let facts = mode::Facts { on_platform: plans.on_platform, app_port };
+    let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
-        log.debug("engine", format_args!("nothing to do here; the mode is off"));
+        plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
         return Ok(idle());
     }
-    let plans = Plans::new(config, log, on_platform, &lookup);
     let original = takeover::original(&plans)?;
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
@@ -98,16 +94,6 @@ pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
         }
         Err(error) => Err(error),
     }
-}
-
-fn log(config: &Config, on_platform: bool, callback: Option<super::builder::LogCallback>) -> Log {
-    let format = match config.log_format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
-        LogFormat::Auto if on_platform => Format::Json,
-        LogFormat::Auto => Format::Text,
-    };
-    Log::new(config.log_level, callback.map_or(Sink::Stderr(format), Sink::Callback))
 }
 
 fn idle() -> Engine {

@@ -87,6 +87,7 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
+    #[cfg(test)]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
@@ -95,6 +96,7 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
+    #[cfg(test)]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.0.shutdown(how)
     }

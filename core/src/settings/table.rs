@@ -182,7 +182,7 @@ pub static SETTINGS: &[Setting] = &[
     value(
         "project_hash",
         "HASH",
-        "Use the older URLs, SERVICE-HASH-CODE.a.run.app, with this hash",
+        "Use the older form of URLs, which has this hash of the project in it",
         "none: URLs are built from the project number",
         |config, given| {
             config.project_hash = Some(values::project_hash(given)?);

@@ -97,7 +97,7 @@ impl World {
         let file = format!("runsd-h2-{}-{}.pem", std::process::id(), proxy.port());
         let roots = std::env::temp_dir().join(file);
         std::fs::write(&roots, certificate.cert.pem()).unwrap();
-        let tls = Tls::new(Roots { file: Some(roots.clone()) }, Log::discard());
+        let tls = Tls::new(Roots { file: Some(roots.clone()), ..Roots::default() }, Log::discard());
         let here = Arc::new(|_| -> BoxFuture<'static, Result<Vec<_>, String>> {
             Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })
         });
