@@ -28,6 +28,8 @@ impl Shell {
 /// What can stand in the place of COMMAND, and what it is for.
 const TASKS: &[(&str, &str)] = &[
     ("serve", "Serve without a COMMAND, until SIGTERM"),
+    ("explain", "Say what becomes of a name"),
+    ("doctor", "Look at what stands in the way here"),
     ("completions", "Print a completion script for a shell"),
 ];
 
