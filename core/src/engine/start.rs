@@ -3,7 +3,8 @@
 
 use super::base::{Base, Plans};
 use super::bind;
-use super::builder::Builder;
+use super::builder::{Builder, LogCallback};
+use super::dispatch::Dispatcher;
 use super::environment;
 use super::error::{Error, ErrorKind};
 use super::handle::{Engine, Facts, Shared};
@@ -13,6 +14,7 @@ use crate::cloudrun::{self, METADATA_ADDRESS, METADATA_NAMES};
 use crate::dns::{Original, ResolvConf};
 use crate::net::{block_on, deadline};
 use crate::settings::{Config, LogFormat, ModeChoice};
+use crate::sys;
 use crate::telemetry::{Counters, Format, Log, Sink};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,21 +51,40 @@ pub(super) struct Ready {
 
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
+    sys::claim_process().map_err(Error::forked)?;
     let config = builder.config()?;
     let lookup = builder.lookup;
     let on_platform = cloudrun::detect(|name| environment::text(&lookup, name).is_some()).is_some();
-    let log = log(&config, on_platform, builder.log);
-    let app_port = environment::text(&lookup, "PORT").and_then(|port| port.parse().ok());
-    let plan = mode::choose(&config, mode::Facts { on_platform, app_port });
-    if plan.mode == Mode::Off {
-        log.debug("engine", format_args!("nothing to do here; the mode is off"));
-        return Ok(idle());
+    // Ends, with every record told, when this start fails.
+    let (log, dispatcher) = log(&config, on_platform, builder.log)?;
+    let (facts, running) = choose(Plans::new(config, log, on_platform, &lookup), &lookup)?;
+    let watched =
+        running.as_ref().map(|running| (running.base.tasks.clone(), running.base.failed.clone()));
+    let shared = Shared::new(facts, running, dispatcher);
+    if let Some((tasks, failed)) = watched {
+        let told = Arc::downgrade(&shared);
+        tasks.spawn("failure watch", async move {
+            if let (Ok(cause), Some(shared)) = (failed.recv().await, told.upgrade()) {
+                shared.fail(cause);
+            }
+        });
     }
-    let plans = Plans::new(config, log, on_platform, &lookup);
+    Ok(Engine::new(shared))
+}
+
+/// The best mode that works, running.
+fn choose(plans: Plans, lookup: &environment::Lookup) -> Result<(Facts, Option<Running>), Error> {
+    let app_port = environment::text(lookup, "PORT").and_then(|port| port.parse().ok());
+    let plan =
+        mode::choose(&plans.config, mode::Facts { on_platform: plans.on_platform, app_port });
+    if plan.mode == Mode::Off {
+        plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
+        return Ok((idle(), None));
+    }
     let original = takeover::original(&plans)?;
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
-        return Ok(idle());
+        return Ok((idle(), None));
     }
     if let Some(because) = &plan.because {
         give_way(&plans, because)?;
@@ -81,25 +102,33 @@ pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
     }
 }
 
-fn log(config: &Config, on_platform: bool, callback: Option<super::builder::LogCallback>) -> Log {
+fn log(
+    config: &Config,
+    on_platform: bool,
+    callback: Option<LogCallback>,
+) -> Result<(Log, Option<Dispatcher>), Error> {
     let format = match config.log_format {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
         LogFormat::Auto if on_platform => Format::Json,
         LogFormat::Auto => Format::Text,
     };
-    Log::new(config.log_level, callback.map_or(Sink::Stderr(format), Sink::Callback))
+    let Some(callback) = callback else {
+        return Ok((Log::new(config.log_level, Sink::Stderr(format)), None));
+    };
+    let (dispatcher, queue) = Dispatcher::start(callback)?;
+    let sink = Sink::Callback(Box::new(move |record| queue.push(record)));
+    Ok((Log::new(config.log_level, sink), Some(dispatcher)))
 }
 
-fn idle() -> Engine {
-    let facts = Facts {
+fn idle() -> Facts {
+    Facts {
         mode: Mode::Off,
         dns_addrs: Vec::new(),
         proxy_addrs: Vec::new(),
         env: Vec::new(),
         counters: Arc::<Counters>::default(),
-    };
-    Engine::new(Shared::new(facts, None))
+    }
 }
 
 /// Whether the proxy mode may take the full mode's place: not where the user
@@ -222,21 +251,12 @@ pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(ready: Ready, mode: Mode, plans: &Plans) -> Engine {
+fn run(ready: Ready, mode: Mode, plans: &Plans) -> (Facts, Option<Running>) {
     let Ready { base, resolv_conf, dns_addrs, proxy_addrs, env } = ready;
     plans.log.info(
         "engine",
         format_args!("{mode} mode; DNS on {dns_addrs:?}, the proxy on {proxy_addrs:?}"),
     );
-    let (tasks, failed) = (base.tasks.clone(), base.failed.clone());
     let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters: base.counters.clone() };
-    let running = Running { base, resolv_conf, log: plans.log.clone() };
-    let shared = Shared::new(facts, Some(running));
-    let told = Arc::downgrade(&shared);
-    tasks.spawn("failure watch", async move {
-        if let (Ok(cause), Some(shared)) = (failed.recv().await, told.upgrade()) {
-            shared.fail(cause);
-        }
-    });
-    Engine::new(shared)
+    (facts, Some(Running { base, resolv_conf, log: plans.log.clone() }))
 }
