@@ -26,7 +26,7 @@ use std::time::Duration;
 /// A mistake in the settings. Everything else is in the report.
 pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     let app_port = builder.app_port();
-    let plans = builder.plans()?;
+    let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     platform(&mut report, &plans);
     let original = takeover::original(&plans)?;
