@@ -45,6 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "core/src/proxy/pool/h2",
             "core/src/proxy/mod.rs",
             "core/src/proxy/pool/mod.rs",
+            "core/src/proxy/h1/over_h2.rs",
         ],
     ),
     ("tokio::", &["core/src/net/tokio_io.rs", "core/src/proxy/h2/", "core/src/proxy/pool/h2"]),
