@@ -1,0 +1,15 @@
+//! Where the trusted certificates come from: `--ca-file`, else `SSL_CERT_FILE`
+//! and `SSL_CERT_DIR` or the system's, else, with rustls, the set of Mozilla
+//! that is built in.
+
+use std::path::PathBuf;
+
+/// What the user says of the trusted certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    /// A PEM file that replaces every other source.
+    pub file: Option<PathBuf>,
+}
+
+/// What is wrong with a file that could be read.
+pub(super) const NO_CERTIFICATE: &str = "it holds no certificate that can be used";
