@@ -7,3 +7,4 @@ mod dist;
 mod names;
 mod process;
 mod tokens;
+mod versions;
