@@ -8,3 +8,4 @@ mod names;
 mod process;
 mod settings;
 mod tokens;
+mod versions;

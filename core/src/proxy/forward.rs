@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 /// What becomes of a request.
 pub(super) enum Way {
-    /// It goes on to this host; a relayed one is a target without an audience.
+    /// It goes on to this service.
     Service(Arc<Target>),
+    /// It is relayed to a host that is no service.
+    Elsewhere(Arc<Target>),
     /// CONNECT to a service: the connection begins again, drawn through.
     Draw,
     /// CONNECT to elsewhere.
@@ -39,7 +41,7 @@ pub(super) async fn way(
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
-            Ok(Way::Service(Arc::new(elsewhere(authority, host, port))))
+            Ok(Way::Elsewhere(Arc::new(elsewhere(authority, host, port))))
         }
         _ if page => Err(ProxyError::Page),
         TargetForm::Absolute | TargetForm::Origin | TargetForm::Asterisk => {

@@ -16,7 +16,7 @@ mod policy;
 mod pool;
 
 use crate::auth::Tokens;
-use crate::names::Directory;
+use crate::names::{Directory, Target};
 use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -131,7 +131,7 @@ impl Proxy {
             self.0.tokens.warm(audience);
         }
         if self.0.config.upstream == Upstream::Http2 {
-            return;
+            return self.warm_h2(target);
         }
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
@@ -141,6 +141,20 @@ impl Proxy {
                 shared.tasks.counters().upstream_connections.add();
             }
             shared.h1.end_warming(&target, warming, opened);
+        });
+    }
+
+    fn warm_h2(&self, target: Arc<Target>) {
+        if self.0.h2.has(&target) {
+            return;
+        }
+        let shared = self.0.clone();
+        self.0.tasks.spawn("connection warm-up", async move {
+            if let Ok(pool::Way::Http1(connection)) =
+                pool::H2Pool::way(&shared, &target, None).await
+            {
+                shared.h1.put(&target, connection);
+            }
         });
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn write_head(
 }
 
 /// The target in origin form, byte for byte.
-fn write_target(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
+pub(super) fn write_target(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
     let raw = head.target.in_buffer(buffer);
     match http1::Target::parse(head.method.in_buffer(buffer), raw) {
         Ok(target) if target.form == TargetForm::Absolute => {

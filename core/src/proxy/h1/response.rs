@@ -16,9 +16,10 @@ pub(super) struct Shape {
     pub(super) keep_alive: bool,
 }
 
-/// Decides how the body of a final response goes on.
-pub(super) fn shape(head: &ResponseHead, asked: &Asked, keep_alive: bool) -> Shape {
-    let framing = body_of_response(head.framing, head.status, asked.head);
+/// Decides how the body of a final response goes on, by what its fields declare
+/// and its status.
+pub(super) fn shape((declared, status): (Framing, u16), asked: &Asked, keep_alive: bool) -> Shape {
+    let framing = body_of_response(declared, status, asked.head);
     let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
     let chunked = unbounded && asked.version == Version::Http11;
     Shape { framing, chunked, keep_alive: keep_alive && (chunked || !unbounded) }
@@ -38,7 +39,16 @@ pub(super) fn write_head(
         && head.framing == Framing::Chunked
         && asked.version == Version::Http11
         && head.status != 204;
-    if shape.chunked || says_so {
+    if says_so {
+        write_field(out, b"Transfer-Encoding", b"chunked");
+    }
+    write_end(out, asked, shape);
+}
+
+/// Writes the end of a final response's head: how its body and the connection
+/// go on.
+pub(super) fn write_end(out: &mut Vec<u8>, asked: &Asked, shape: Shape) {
+    if shape.chunked {
         write_field(out, b"Transfer-Encoding", b"chunked");
     }
     if !shape.keep_alive {
@@ -151,7 +161,7 @@ mod tests {
         };
         let mut head = ResponseHead::default();
         head.parse(response.as_bytes(), Limits::default()).unwrap().unwrap();
-        let shape = shape(&head, &asked, true);
+        let shape = shape((head.framing, head.status), &asked, true);
         let mut out = Vec::new();
         write_head(&mut out, (&head, response.as_bytes()), &asked, &target, shape);
         (String::from_utf8(out).unwrap(), shape)

@@ -11,7 +11,7 @@ pub(super) const SERVERLESS: HeaderName = HeaderName::from_static("x-serverless-
 
 /// Removes what ends here from a head, either way. `TE: trailers` is all that
 /// the library lets in of `TE`, and it stays (RFC 9113 §8.2.2).
-pub(super) fn clean(fields: &mut HeaderMap) {
+pub(in crate::proxy) fn clean(fields: &mut HeaderMap) {
     if fields.contains_key(header::CONNECTION) {
         remove_nominated(fields);
     }
@@ -68,7 +68,7 @@ pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
 
 /// A redirect to the service itself names it as the app did, or the request
 /// that follows would not come through here.
-pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
+pub(in crate::proxy) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
     let Some(location) = fields.get(header::LOCATION) else { return };
     let rewritten = relocated(location.as_bytes(), target);
     if let Some(Ok(value)) = rewritten.map(HeaderValue::try_from) {
