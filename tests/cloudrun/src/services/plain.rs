@@ -80,8 +80,10 @@ pub(super) async fn redirect(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.full(code, &[TEXT, ("location", &target)], b"").await
 }
 
-/// `upload`: how many bytes came, and their checksum (FNV-1a, 64 bits).
+/// `upload[?gate=NAME]`: how many bytes came, and their checksum (FNV-1a, 64
+/// bits). With a gate it reads nothing before the gate opens.
 pub(super) async fn upload(exchange: &mut Exchange<'_>) -> io::Result<()> {
+    exchange.wait_at_gate().await;
     let (mut length, mut sum) = (0_u64, 0xcbf2_9ce4_8422_2325_u64);
     while let Some(piece) = exchange.read().await? {
         length += piece.len() as u64;

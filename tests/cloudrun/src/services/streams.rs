@@ -33,7 +33,8 @@ pub(super) async fn stream(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.finish(&[]).await
 }
 
-/// `sse?n=N&ms=PAUSE`: server-sent events.
+/// `sse?n=N&ms=PAUSE[&gate=NAME]`: server-sent events; with a gate each one but
+/// the first waits for an opening.
 pub(super) async fn events(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let (count, wait) = (exchange.call.number("n", 5), exchange.call.number("ms", 0));
     let fields: [(&str, &[u8]); 2] =
@@ -41,6 +42,7 @@ pub(super) async fn events(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.respond(200, &fields, None).await?;
     for number in 0..count {
         if number > 0 {
+            exchange.wait_at_gate().await;
             pause(wait).await;
         }
         exchange.data(format!("id: {number}\ndata: event {number}\n\n")).await?;
