@@ -1,0 +1,7 @@
+//! The proxy and its peers: the clients that apps really use, clients that break
+//! the rules, and services that fail in every way. Each test names the lines of
+//! the proxy's specification that it shows.
+
+mod failing;
+mod sidecar;
+mod smuggling;
