@@ -2,6 +2,8 @@
 //! the rules, and services that fail in every way. Each test names the lines of
 //! the proxy's specification that it shows.
 
+mod apps;
 mod failing;
+mod grpc;
 mod sidecar;
 mod smuggling;
