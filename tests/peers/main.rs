@@ -7,3 +7,4 @@ mod failing;
 mod grpc;
 mod sidecar;
 mod smuggling;
+mod websocket;
