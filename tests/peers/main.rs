@@ -3,8 +3,10 @@
 //! the proxy's specification that it shows.
 
 mod apps;
+mod clients;
 mod failing;
 mod grpc;
+mod memory;
 mod sidecar;
 mod smuggling;
 mod websocket;
