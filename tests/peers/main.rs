@@ -5,6 +5,7 @@
 mod apps;
 mod clients;
 mod failing;
+mod forward;
 mod grpc;
 mod memory;
 mod sidecar;
