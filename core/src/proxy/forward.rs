@@ -36,7 +36,8 @@ pub(super) async fn way(
             shared.target(host).await.map(|_| Way::Draw)
         }
         TargetForm::Authority => {
-            let dialled = shared.dialer.dial(host, port.unwrap_or(443), Secure::No).await;
+            let dial = shared.dialer.dial(host, port.unwrap_or(443), Secure::No);
+            let dialled = Box::pin(dial).await;
             let failed = |cause| ProxyError::Dial { name: authority.to_owned(), cause };
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }

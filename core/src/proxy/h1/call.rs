@@ -134,10 +134,10 @@ fn destination<'a>(
 ) -> Result<(TargetForm, &'a str), ProxyError> {
     let (method, target) = (head.method.in_buffer(buffer), head.target.in_buffer(buffer));
     let parsed = http1::Target::parse(method, target).map_err(ProxyError::Target)?;
-    let host = head.host.ok_or(ProxyError::Target("no Host"))?.in_buffer(buffer);
     // RFC 9112 §3.2.2: an absolute target beats Host, which must be sound still.
-    let host = http1::host(host).map_err(ProxyError::Target)?;
-    Ok((parsed.form, parsed.authority.unwrap_or(host)))
+    let host = head.host.map(|host| http1::host(host.in_buffer(buffer))).transpose();
+    let authority = parsed.authority.or(host.map_err(ProxyError::Target)?);
+    Ok((parsed.form, authority.ok_or(ProxyError::Target("no Host"))?))
 }
 
 /// Sends the request until it is answered: once more on a new connection where
