@@ -99,10 +99,10 @@ fn seen(packet: &[u8]) -> Option<Seen> {
     let header = usize::from(packet.first()? & 0x0f) * 4;
     let payload = packet.get(header..)?;
     let to_server = packet.get(16..20)? == SERVER && payload.get(2..4)? == [0, 53];
-    match packet.get(9)? {
-        &UDP if to_server => question(payload.get(8..)?).map(Seen::Question),
+    match *packet.get(9)? {
+        UDP if to_server => question(payload.get(8..)?).map(Seen::Question),
         // The first segment: SYN without ACK (RFC 9293 §3.1).
-        &TCP if to_server && payload.get(13)? & 0x12 == 0x02 => Some(Seen::Connection),
+        TCP if to_server && payload.get(13)? & 0x12 == 0x02 => Some(Seen::Connection),
         _ => None,
     }
 }
