@@ -34,7 +34,6 @@ fn others(place: &str, init: &[&str], options: &[&str], known: &[&str], never: &
     let without = never.iter().flat_map(|line| ["--without", line]);
     let options: Vec<&str> = options.iter().copied().chain(without).collect();
     for (line, how) in wrong(&story(place, init, &options)) {
-        println!("{init:?} as {place}: {line}: {how}");
         assert!(known.contains(&line), "{init:?} as {place}: {line}: {how}");
     }
 }

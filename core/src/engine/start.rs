@@ -1,7 +1,7 @@
 //! Starting: the best mode that works, and nothing left behind by one that
 //! does not.
 
-use super::base::{Base, Plans};
+use super::base::{self, Base, Plans};
 use super::bind;
 use super::builder::Builder;
 use super::error::{Error, ErrorKind};
@@ -80,6 +80,7 @@ pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok(idle());
     }
+    base::tell_assumed_nameserver(&plans, &ResolvConf::parse(&original.bytes));
     if let Some(because) = &plan.because {
         give_way(&plans, because)?;
     }
