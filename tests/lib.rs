@@ -3,7 +3,6 @@
 //!
 //! It owns the bounds on waiting and the readable failure; it must not know
 //! what any test is about.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 use cloudrun_sim::{Options, Sim};
 use std::io::Read;

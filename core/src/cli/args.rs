@@ -106,9 +106,8 @@ fn own_task(words: &[OsString], json: bool) -> Result<Task, Ending> {
         ["explain", name] => Ok(Task::Explain { name: (*name).to_owned(), json }),
         ["doctor"] => Ok(Task::Doctor { name: None, json }),
         ["doctor", name] => Ok(Task::Doctor { name: Some((*name).to_owned()), json }),
-        ["completions", shell] if !json => complete(shell),
-        ["completions"] => complete(""),
         ["explain"] => Err(mistake("runsd explain needs a NAME".to_owned())),
+        ["completions", ..] => Err(complete(words)),
         _ => Err(mistake(format!(
             "{words:?} cannot be meant: it is runsd serve, runsd explain NAME [--json] or runsd \
              doctor [NAME] [--json]\nTo run a program of such a name: runsd -- serve"
@@ -116,12 +115,19 @@ fn own_task(words: &[OsString], json: bool) -> Result<Task, Ending> {
     }
 }
 
-/// A command line that ends in a script.
-fn complete(shell: &str) -> Result<Task, Ending> {
-    Err(match Shell::named(shell) {
+fn complete(command: &[OsString]) -> Ending {
+    let shell = match command {
+        [_, shell] => shell.to_str().and_then(Shell::named),
+        _ => None,
+    };
+    match shell {
         Some(shell) => Ending { text: completions::script(shell), is_error: false },
-        None => mistake("runsd completions needs a shell: bash|zsh|fish".to_owned()),
-    })
+        None => mistake(
+            "which shell? Usage: runsd completions bash|zsh|fish\nTo run a program called \
+             completions: runsd -- completions"
+                .to_owned(),
+        ),
+    }
 }
 
 fn no_command() -> Ending {
@@ -152,7 +158,7 @@ fn command() -> Command {
              runsd [OPTIONS] serve                    as a sidecar, without a COMMAND\n       \
              runsd [OPTIONS] explain NAME [--json]    what becomes of a name\n       \
              runsd [OPTIONS] doctor [NAME] [--json]   what stands in the way here\n       \
-             runsd completions bash|zsh|fish         a script for the shell",
+             runsd completions bash|zsh|fish          for your shell",
         )
         .after_help(after_help())
         .max_term_width(100)

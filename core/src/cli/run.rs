@@ -1,7 +1,7 @@
 //! What `runsd` does with a command line that makes sense: the engine first,
 //! then COMMAND, and both end in the opposite order.
 
-use super::args::{self, Ending, Parsed, Task};
+use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
 use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
@@ -31,13 +31,12 @@ fn run() -> Code {
         Ok(parsed) => parsed,
         Err(ending) => return end(&ending),
     };
-    let Parsed { flags, file, task } = parsed;
-    let build = || Engine::builder().flags(flags.clone(), file.clone());
-    match task {
-        Task::Run(argv) => command(build(), &argv),
-        Task::Serve => serve(build(), &build()),
-        Task::Explain { name, json } => show(crate::explain(build(), &name), json),
-        Task::Doctor { name, json } => show(crate::diagnose(build(), name.as_deref()), json),
+    let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
+    match parsed.task {
+        Task::Run(argv) => command(builder(), &argv),
+        Task::Serve => serve(builder(), &builder()),
+        Task::Explain { name, json } => show(crate::explain(builder(), &name), json),
+        Task::Doctor { name, json } => show(crate::diagnose(builder(), name.as_deref()), json),
     }
 }
 
@@ -93,8 +92,8 @@ fn show(report: Result<Report, Error>, json: bool) -> Code {
     if report.verdict() == Verdict::Failure { Code::FAILED } else { Code::SUCCESS }
 }
 
-/// Serves until told to end. `again` reads the same sources once more: SIGHUP
-/// puts the routes and the list of allowed names in force that they give then.
+/// Serves until told to end; SIGHUP makes it read its routes and the list of
+/// allowed names again, as `again` finds them then.
 fn serve(builder: Builder, again: &Builder) -> Code {
     let engine = match builder.start() {
         Ok(engine) => engine,
@@ -108,7 +107,7 @@ fn serve(builder: Builder, again: &Builder) -> Code {
         return Code::USAGE;
     }
     let alarm = alarm(&engine);
-    process::wait_until_told(&alarm, || engine.reload(again));
+    process::wait_until_told(&alarm, &|| engine.reload(again));
     let failed = alarm.rings();
     if failed {
         tell_failure(&engine, "ending");

@@ -136,12 +136,11 @@ impl Proxy {
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
-            // A failure is told to the request that follows.
-            if let Ok(connection) = pool::connect_h1(&shared.dialer, &target).await {
+            let opened = pool::connect_h1(&shared.dialer, &target).await;
+            if opened.is_ok() {
                 shared.tasks.counters().upstream_connections.add();
-                shared.h1.put(&target, connection);
             }
-            shared.h1.end_warming(&target, warming);
+            shared.h1.end_warming(&target, warming, opened);
         });
     }
 }

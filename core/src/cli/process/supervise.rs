@@ -59,10 +59,10 @@ fn supervise_for(patience: Duration, child: Child, alarm: &Alarm, explain: &dyn 
     }
 }
 
-/// Waits, without a child, until a signal says to end or the alarm rings;
-/// SIGHUP calls for `reload`, as it does of every daemon.
-/// Blocks; must be called on the main thread, after signals were taken over.
-pub(in crate::cli) fn wait_until_told(alarm: &Alarm, reload: impl Fn()) {
+/// Waits, without a child, until a signal says to end or the alarm rings; a
+/// SIGHUP calls `reload`. Blocks; must be called on the main thread, after
+/// signals were taken over.
+pub(in crate::cli) fn wait_until_told(alarm: &Alarm, reload: &dyn Fn()) {
     while !alarm.rings() {
         match sys::next_signal(None).map(|signal| signal.number) {
             Some(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) => return,

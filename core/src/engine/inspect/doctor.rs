@@ -4,7 +4,7 @@ use super::explain::{STEP, place_and_target, token};
 use super::report::Report;
 use crate::cloudrun;
 use crate::control::Client;
-use crate::dns::{ResolvConf, is_alive};
+use crate::dns::{Original, ResolvConf, is_alive};
 use crate::engine::base::{Base, Plans};
 use crate::engine::bind;
 use crate::engine::builder::Builder;
@@ -26,10 +26,13 @@ use std::time::Duration;
 /// A mistake in the settings. Everything else is in the report.
 pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     let app_port = builder.app_port();
-    let plans = builder.plans()?;
+    let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     platform(&mut report, &plans);
-    let original = takeover::original(&plans)?;
+    let original = takeover::original(&plans).unwrap_or_else(|error| {
+        report.fail("resolv.conf", error.to_string(), None);
+        Original::default()
+    });
     let nested = takeover::is_nested(&plans.config, &original);
     let facts = mode::Facts { on_platform: plans.on_platform, app_port };
     let plan = mode::choose(&plans.config, facts);

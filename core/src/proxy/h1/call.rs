@@ -197,9 +197,11 @@ async fn renew(shared: &Shared, calling: &mut Calling, upload: &mut Upload) -> b
 
 async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
     match shared.h1.take_or_wait(target).await {
-        Some(service) => {
-            shared.tasks.counters().upstream_reused.add();
-            Ok(service)
+        Some(found) => {
+            if found.as_ref().is_ok_and(|service| service.reused) {
+                shared.tasks.counters().upstream_reused.add();
+            }
+            found
         }
         None => open(shared, target).await,
     }
