@@ -1,7 +1,7 @@
 //! Settings: what a shell completes, and what a sidecar reads again.
 
 use cloudrun_sim::Options;
-use runsd_tests::{World, runsd, start};
+use runsd_tests::{World, root, runsd, start};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -71,6 +71,50 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Files, and whether they make sense.
+const FILES: &[(&str, bool)] = &[
+    (r#"{}"#, true),
+    (r#"{"$schema": "runsd.schema.json", "strict": true, "threads": 2, "ndots": 15}"#, true),
+    (r#"{"mode": "proxy", "dns": "off", "proxy": true, "upstream_http": 2}"#, true),
+    (r#"{"routes": ["hello=https://hello.example"], "allow": ["hello"]}"#, true),
+    (r#"{"routes": [{"name": "db", "url": "http://localhost:1", "token": false}]}"#, true),
+    (r#"{"project": 123456789012, "allow_projects": ["*", 1], "region": "us-east1"}"#, true),
+    (r#"{"user": "1000:1000", "log_level": "debug", "log_format": "text"}"#, true),
+    (r#"{"regoin": "us-east1"}"#, false),
+    (r#"{"threads": 0}"#, false),
+    (r#"{"ndots": 16}"#, false),
+    (r#"{"mode": "fulll"}"#, false),
+    (r#"{"strict": "maybe"}"#, false),
+    (r#"{"routes": [{"name": "db"}]}"#, false),
+    (r#"{"routes": [{"name": "db", "url": "http://localhost:1", "tokne": false}]}"#, false),
+    (r#"{"routes": [{"name": "db", "url": "ftp://localhost"}]}"#, false),
+    (r#"{"project": "my-project"}"#, false),
+    (r#"{"upstream_http": 3}"#, false),
+    (r#"[]"#, false),
+];
+
+#[test]
+fn the_published_schema_and_the_program_agree() {
+    let files: Vec<File> = (0..FILES.len()).map(|n| File::new(&format!("schema-{n}"))).collect();
+    let mut judge = Command::new(root().join(".venv/bin/python"));
+    judge.arg(root().join("tests/apps/judge_schema.py")).arg(root().join("docs/runsd.schema.json"));
+    for (file, (text, _)) in files.iter().zip(FILES) {
+        file.says(text);
+        judge.arg(&file.0);
+    }
+    let judged = start(&mut judge).wait();
+    let verdicts: Vec<&str> = judged.ok().lines().collect();
+    assert_eq!(verdicts.len(), FILES.len(), "{judged:?}");
+    for ((file, (text, sound)), verdict) in files.iter().zip(FILES).zip(verdicts) {
+        assert_eq!(verdict == "valid", *sound, "by the schema: {text}: {verdict}");
+        let mut command = Command::new(runsd());
+        command.env_clear().arg("--config").arg(&file.0).args(["--", "/bin/true"]);
+        let ran = start(&mut command).wait();
+        let refused = ran.code == Some(2) && ran.err.contains(&*file.0.to_string_lossy());
+        assert_eq!(!refused, *sound, "by the program: {text}: {ran:?}");
     }
 }
 
