@@ -3,6 +3,7 @@
 mod apps;
 mod bad_input;
 mod dist;
+mod elsewhere;
 mod inspect;
 mod names;
 mod process;
