@@ -14,6 +14,7 @@ mod h2;
 mod limits;
 mod policy;
 mod pool;
+mod verdict;
 
 use crate::auth::Tokens;
 use crate::names::{Directory, Target};

@@ -4,7 +4,7 @@
 use super::connection::{Attention, Client};
 use super::exchange::Upload;
 use super::request::{self, Asked};
-use super::response::{self, Shape};
+use super::response;
 use crate::auth::IdToken;
 use crate::http1::{Framing, RequestHead, Version, write_chunk, write_field, write_last_chunk};
 use crate::names::Target;
@@ -63,8 +63,6 @@ enum Download {
 /// How much of a body may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
-    /// What comes is dropped: HTTP/1.1 has no body in such a response.
-    None,
     /// This many bytes, no more and no less.
     Exactly(u64),
     Any,
@@ -199,12 +197,8 @@ impl<'a> Side<'a> {
         {
             moved = true;
             let out = self.client.out.bytes();
-            match &mut left {
-                Room::None => continue,
-                Room::Exactly(left) => {
-                    *left = left.checked_sub(piece.len() as u64).ok_or_else(cut)?;
-                }
-                Room::Any => {}
+            if let Room::Exactly(left) = &mut left {
+                *left = left.checked_sub(piece.len() as u64).ok_or_else(cut)?;
             }
             if chunked {
                 write_chunk(out, &piece);
@@ -315,7 +309,15 @@ impl AppSide for Side<'_> {
         }
         response::write_end(out, self.asked, shape);
         self.keep_alive = shape.keep_alive;
-        self.download = Download::Body { chunked: shape.chunked, left: Room::of(shape) };
+        let left = match shape.framing {
+            Framing::None => None,
+            Framing::Length(length) => Some(Room::Exactly(length)),
+            Framing::Chunked | Framing::UntilClose => Some(Room::Any),
+        };
+        // HTTP/1.1 has nothing after the head of some responses, whatever the
+        // service still sends.
+        let body = |left| Download::Body { chunked: shape.chunked, left };
+        self.download = left.map_or(Download::Ended, body);
         Ok(())
     }
 
@@ -360,16 +362,6 @@ impl AppSide for Side<'_> {
             self.attention.linger();
         }
         if self.attention.is_over(context) { Poll::Ready(Reason::CANCEL) } else { Poll::Pending }
-    }
-}
-
-impl Room {
-    fn of(shape: Shape) -> Room {
-        match shape.framing {
-            Framing::None => Room::None,
-            Framing::Length(length) => Room::Exactly(length),
-            Framing::Chunked | Framing::UntilClose => Room::Any,
-        }
     }
 }
 

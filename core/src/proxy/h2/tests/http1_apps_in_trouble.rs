@@ -248,3 +248,52 @@ fn an_answer_that_needs_no_body_saves_what_it_can() {
     let heard = world.run(ask(&world, request));
     assert!(heard.ends_with("\r\n\r\nok"), "{heard}");
 }
+
+#[test]
+fn apps_that_leave_leave_nothing_behind() {
+    let world = World::new(Upstream::Http2);
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = open.clone();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let count = count.clone();
+        async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            let _body = request.into_body();
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            // More than the windows of the connection would take, were any lost.
+            let _ = send(&mut stream, vec![0; 64 * 1024].into()).await;
+            let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    world.run(async {
+        for number in 0..2000 {
+            let mut app = connected(&world).await;
+            let rest = if number % 2 == 0 { "Content-Length: 9\r\n\r\npart" } else { "\r\n" };
+            say(&mut app, &format!("POST / HTTP/1.1\r\nHost: hello\r\n{rest}")).await;
+            reply(&mut app, "\r\n\r\n").await;
+        }
+        while open.load(Ordering::Relaxed) > 0 {
+            futures_lite::future::yield_now().await;
+        }
+    });
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+    assert_eq!(world.counters.panics.get(), 0);
+}
+
+#[test]
+fn a_response_to_head_is_over_with_its_head() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        // It never ends the stream by itself.
+        let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+    });
+    world.run(async {
+        let mut app = connected(&world).await;
+        for _ in 0..2 {
+            say(&mut app, "HEAD / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+            assert_eq!(reply(&mut app, "\r\n\r\n").await, "HTTP/1.1 200 OK\r\n\r\n");
+        }
+    });
+}
