@@ -123,6 +123,7 @@ async fn converse(
     let mut service = checkout(shared, &target).await?;
     let mut renewable = calling.token_at.is_some();
     loop {
+        service.buffer.swap_empty(&mut scratch.download);
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
         let about = (asked, &*target);
         let head = &mut scratch.response;
@@ -135,6 +136,7 @@ async fn converse(
                 {
                     shared.forbidden(&target, token);
                 }
+                scratch.download.swap_empty(&mut service.buffer);
                 if keeps {
                     shared.h1.put(&target, service);
                 }

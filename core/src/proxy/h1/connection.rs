@@ -30,6 +30,15 @@ pub(super) struct Scratch {
     pub(super) request: RequestHead,
     pub(super) response: ResponseHead,
     pub(super) upload: Outgoing,
+    /// What the service's connection is read into: one that is idle has none.
+    pub(super) download: Buffer,
+}
+
+impl Scratch {
+    fn trim(&mut self) {
+        self.upload.trim();
+        self.download.trim();
+    }
 }
 
 enum Read {
@@ -66,7 +75,12 @@ pub(in crate::proxy) async fn serve(
             }
         };
         match next {
-            Next::Again => {}
+            Next::Again => {
+                // Thousands of connections are idle most of the time.
+                scratch.trim();
+                client.buffer.trim();
+                client.out.trim();
+            }
             Next::Close => {
                 client.close().await;
                 return None;
