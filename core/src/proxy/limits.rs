@@ -30,6 +30,10 @@ pub(super) const IDLE_IN_ALL: usize = 2048;
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;
 
+/// How often one exchange may move on before other tasks have their turn: some
+/// hundred kilobytes, which takes less than a millisecond.
+pub(super) const TURN: usize = 16;
+
 /// A whole request of up to this size is kept until its response begins, so
 /// that it can be sent again when a pooled connection turns out to be dead.
 pub(super) const REPLAY: usize = 64 * 1024;
