@@ -8,7 +8,7 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PYTHON := .venv/bin/python
 NATIVE := --package runsd --no-default-features --features cli,native-tls
 
-.PHONY: help demo test dist lint native-tls header clean
+.PHONY: help demo test dist lint native-tls header docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,6 +32,9 @@ lint:
 
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header
+
+docs:
+	RUNSD_WRITE_DOCS=1 $(CARGO) test --package runsd --lib documents
 
 # The engine over the platform's own TLS library, by the same tests. It leaves
 # its command in target/debug, so the workspace is built after it.

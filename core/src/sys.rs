@@ -36,9 +36,15 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+mod fork;
 #[cfg(feature = "cli")]
 mod report;
 mod signals;
+
+pub(crate) use fork::{claim_process, forget, forked_from, remember};
+
+/// A process id, or the id of the group that this process leads.
+pub(crate) type Pid = libc::pid_t;
 
 #[cfg(feature = "cli")]
 pub(crate) use {
@@ -50,19 +56,16 @@ pub(crate) use {
 /// What only a program of its own may do: its process, its children, its terminal.
 #[cfg(feature = "cli")]
 mod process {
-    use super::inherited;
     use super::report::{Change, Fault, Step};
     use super::signals::{ASYNCHRONOUS, Signal, SignalSet};
-    use libc::{c_char, c_int, c_long, pid_t};
+    use super::{Pid, inherited};
+    use libc::{c_char, c_int, c_long};
     use std::ffi::{CStr, CString};
     use std::io::{self, Read};
     use std::mem::MaybeUninit;
     use std::os::fd::AsRawFd;
     use std::ptr;
     use std::time::Duration;
-
-    /// A process id, or the id of the group that this process leads.
-    pub(crate) type Pid = pid_t;
 
     fn checked(result: c_long) -> io::Result<c_long> {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }

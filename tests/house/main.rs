@@ -1,7 +1,6 @@
 //! The house rules, kept by tests: which room may know which, who owns a
 //! foreign crate, and how large a file may grow. Every rule is shown a bad
 //! specimen too, because a rule that finds nothing may be one that sees nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 mod rules;
 mod source;

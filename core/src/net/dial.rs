@@ -205,7 +205,11 @@ impl Dialer {
         Err(last)
     }
 
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    /// Where `host` is: what is configured, or the addresses it resolves to.
+    ///
+    /// # Errors
+    /// [`DialError::Resolve`].
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let redirected = self.connect_to.iter().find(|rule| {
             rule.host.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(host))
                 && rule.port.is_none_or(|given| given == port)

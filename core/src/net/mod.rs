@@ -7,6 +7,7 @@
 mod buffer;
 mod dial;
 mod drain;
+mod ours;
 mod outgoing;
 mod stream;
 mod tasks;

@@ -1,10 +1,12 @@
 //! TCP: listeners with the options that runsd needs, and byte streams.
 
+use super::ours::Ours;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Connections that may wait to be accepted: a burst of first requests must
@@ -13,11 +15,11 @@ const BACKLOG: i32 = 1024;
 
 /// A TCP connection. Clones share the socket.
 #[derive(Clone, Debug)]
-pub struct Tcp(async_std::net::TcpStream);
+pub struct Tcp(Arc<Ours<async_std::net::TcpStream>>);
 
 /// A TCP listener.
 #[derive(Debug)]
-pub struct TcpListener(async_std::net::TcpListener);
+pub struct TcpListener(Ours<async_std::net::TcpListener>);
 
 impl TcpListener {
     /// Binds and listens. Port 0 lets the kernel choose. An IPv6 address takes
@@ -34,7 +36,7 @@ impl TcpListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener(std::net::TcpListener::from(socket).into()))
+        Ok(TcpListener(Ours::new(std::net::TcpListener::from(socket).into())))
     }
 
     /// The address it listens on.
@@ -52,7 +54,7 @@ impl TcpListener {
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
         let _ = stream.set_nodelay(true);
-        Ok((Tcp(stream), peer))
+        Ok((Tcp::new(stream), peer))
     }
 }
 
@@ -60,11 +62,15 @@ impl Drop for TcpListener {
     fn drop(&mut self) {
         // A forked child may hold a copy of the descriptor: shutting the
         // socket down frees the port at once all the same.
-        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
+        let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
     }
 }
 
 impl Tcp {
+    fn new(stream: async_std::net::TcpStream) -> Tcp {
+        Tcp(Arc::new(Ours::new(stream)))
+    }
+
     /// Connects to an address, without a time limit of its own.
     ///
     /// # Errors
@@ -72,14 +78,13 @@ impl Tcp {
     pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
         let stream = async_std::net::TcpStream::connect(address).await?;
         let _ = stream.set_nodelay(true);
-        Ok(Tcp(stream))
+        Ok(Tcp::new(stream))
     }
 
     /// The address of the other side.
     ///
     /// # Errors
     /// What the operating system says.
-    #[cfg(test)]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
     }
@@ -106,7 +111,7 @@ impl Tcp {
     /// block.
     pub fn has_unread(&self) -> bool {
         let mut room = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(&self.0).peek(&mut room) {
+        match SockRef::from(&**self.0).peek(&mut room) {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -115,47 +120,47 @@ impl Tcp {
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
-        let _ = SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(&**self.0).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
 impl AsyncRead for Tcp {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut &**self.0).poll_read(context, buffer)
     }
 
     fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read_vectored(context, buffers)
+        Pin::new(&mut &**self.0).poll_read_vectored(context, buffers)
     }
 }
 
 impl AsyncWrite for Tcp {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut &**self.0).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+        Pin::new(&mut &**self.0).poll_write_vectored(context, slices)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &**self.0).poll_flush(context)
     }
 
     /// Ends the sending direction; the other stays open (half-close).

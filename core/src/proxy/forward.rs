@@ -21,11 +21,13 @@ pub(super) enum Way {
     Tunnel(Stream),
 }
 
-/// Finds the way for a request by the form of its target and its authority.
+/// Finds the way for a request by the form of its target and its authority;
+/// `page`: whether a web page is behind it, which gets no identity of ours.
 pub(super) async fn way(
     shared: &Arc<Shared>,
     form: TargetForm,
     authority: &str,
+    page: bool,
 ) -> Result<Way, ProxyError> {
     let (host, port) = split_authority(authority);
     match form {
@@ -34,13 +36,15 @@ pub(super) async fn way(
             shared.target(host).await.map(|_| Way::Draw)
         }
         TargetForm::Authority => {
-            let dialled = shared.dialer.dial(host, port.unwrap_or(443), Secure::No).await;
+            let dial = shared.dialer.dial(host, port.unwrap_or(443), Secure::No);
+            let dialled = Box::pin(dial).await;
             let failed = |cause| ProxyError::Dial { name: authority.to_owned(), cause };
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
             Ok(Way::Elsewhere(Arc::new(elsewhere(authority, host, port))))
         }
+        _ if page => Err(ProxyError::Page),
         TargetForm::Absolute | TargetForm::Origin | TargetForm::Asterisk => {
             shared.target(host).await.map(Way::Service)
         }

@@ -21,8 +21,7 @@ pub enum Sink {
     Discard,
     /// Standard error, one line a record, written in one call.
     Stderr(Format),
-    /// A function of the embedding program. It may be called from any engine
-    /// thread and must not block.
+    /// A function, called on any engine thread; it must not block.
     Callback(Box<dyn Fn(&Record<'_>) + Send + Sync>),
 }
 

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 pub struct Roots {
     /// A PEM file that replaces every other source.
     pub file: Option<PathBuf>,
+    /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, which replace the
+    /// system's own places.
+    #[cfg_attr(feature = "native-tls", expect(dead_code, reason = "the library looks itself"))]
+    pub by_environment: bool,
 }
 
 /// What is wrong with a file that could be read.

@@ -11,6 +11,7 @@ use futures_rustls::rustls::pki_types::pem::PemObject;
 use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,6 +72,25 @@ impl Backend {
     }
 }
 
+/// Where distributions keep all their trusted certificates in one file. One
+/// file is read in a tenth of the time that a folder of links to the same takes.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn of_the_system(roots: &Roots) -> Vec<CertificateDer<'static>> {
+    let bundle = BUNDLES.iter().map(Path::new).find(|bundle| bundle.is_file());
+    let bundled = bundle
+        .filter(|_| !roots.by_environment)
+        .map(|bundle| rustls_native_certs::load_certs_from_paths(Some(bundle), None).certs)
+        .filter(|certificates| !certificates.is_empty());
+    bundled.unwrap_or_else(|| rustls_native_certs::load_native_certs().certs)
+}
+
 fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     if let Some(file) = &roots.file {
@@ -84,7 +104,7 @@ fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
         }
         return Ok(store);
     }
-    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store.add_parsable_certificates(of_the_system(roots));
     if store.is_empty() {
         log.info(
             "net",

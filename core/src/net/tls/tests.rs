@@ -34,7 +34,7 @@ impl Server {
     }
 
     fn client(&self) -> Tls {
-        Tls::new(Roots { file: Some(self.file.clone()) }, Log::discard())
+        Tls::new(Roots { file: Some(self.file.clone()), ..Roots::default() }, Log::discard())
     }
 
     /// Takes a connection and speaks `protocols`; says what was chosen.
@@ -75,7 +75,7 @@ impl Server {
 #[test]
 fn a_file_without_certificates_is_refused_by_name() {
     let file = PathBuf::from("/nonexistent/authority.pem");
-    let tls = Tls::new(Roots { file: Some(file) }, Log::discard());
+    let tls = Tls::new(Roots { file: Some(file), ..Roots::default() }, Log::discard());
     let error = tls.prepare().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/authority.pem"), "{error}");
     let server = Server::new();

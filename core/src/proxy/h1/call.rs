@@ -9,6 +9,7 @@ use crate::auth::IdToken;
 use crate::http1::{self, RequestHead, TargetForm};
 use crate::names::Target;
 use crate::net::{Buffer, Stream};
+use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{self, Way};
 use crate::proxy::h2::Call;
@@ -71,7 +72,11 @@ async fn attempt(
 ) -> Result<Next, ProxyError> {
     let buffer = client.buffer.readable();
     let (form, authority) = destination(&scratch.request, buffer)?;
-    let (target, ours) = match forward::way(shared, form, authority).await? {
+    let page = shared.config.refuse_pages
+        && scratch.request.fields().iter().any(|field| {
+            browser::tells_of_a_page(field.name.in_buffer(buffer), field.value.in_buffer(buffer))
+        });
+    let (target, ours) = match forward::way(shared, form, authority, page).await? {
         Way::Service(target) => (target, true),
         Way::Elsewhere(target) => (target, false),
         Way::Draw => {
@@ -129,10 +134,10 @@ fn destination<'a>(
 ) -> Result<(TargetForm, &'a str), ProxyError> {
     let (method, target) = (head.method.in_buffer(buffer), head.target.in_buffer(buffer));
     let parsed = http1::Target::parse(method, target).map_err(ProxyError::Target)?;
-    let host = head.host.ok_or(ProxyError::Target("no Host"))?.in_buffer(buffer);
     // RFC 9112 §3.2.2: an absolute target beats Host, which must be sound still.
-    let host = http1::host(host).map_err(ProxyError::Target)?;
-    Ok((parsed.form, parsed.authority.unwrap_or(host)))
+    let host = head.host.map(|host| http1::host(host.in_buffer(buffer))).transpose();
+    let authority = parsed.authority.or(host.map_err(ProxyError::Target)?);
+    Ok((parsed.form, authority.ok_or(ProxyError::Target("no Host"))?))
 }
 
 /// Sends the request until it is answered: once more on a new connection where
@@ -222,9 +227,11 @@ impl Calling {
 
 async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
     match shared.h1.take_or_wait(target).await {
-        Some(service) => {
-            shared.tasks.counters().upstream_reused.add();
-            Ok(service)
+        Some(found) => {
+            if found.as_ref().is_ok_and(|service| service.reused) {
+                shared.tasks.counters().upstream_reused.add();
+            }
+            found
         }
         None => open(shared, target).await,
     }

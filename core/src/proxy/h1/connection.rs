@@ -8,9 +8,10 @@ use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
 use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::io::Write;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -70,8 +71,11 @@ pub(in crate::proxy) async fn serve(
                 Next::Close
             }
             Read::Head(length) => {
-                let call = call::call(shared, &mut client, &mut scratch, length);
-                match shared.tasks.guard("a proxied request", call).await {
+                let called = {
+                    let call = pin!(call::call(shared, &mut client, &mut scratch, length));
+                    shared.tasks.guard("a proxied request", call).await
+                };
+                match called {
                     Ok(next) => next,
                     Err(_panicked) => client.give_up(shared).await,
                 }
@@ -233,12 +237,13 @@ impl Client {
     /// Ends our direction first and reads on for a moment: closing with unread
     /// bytes would reset the connection and destroy the answer (RFC 9112 §9.6).
     async fn close(&mut self) {
+        let Client { tcp, buffer, .. } = self;
         let reading = async {
-            let _ = self.tcp.close().await;
-            let mut sink = [0; 4096];
+            let _ = tcp.close().await;
             let mut left = HELD * 16;
             while left > 0 {
-                match self.tcp.read(&mut sink).await {
+                buffer.consume(HEAD_ROOM);
+                match poll_fn(|context| buffer.poll_fill(context, tcp, HELD)).await {
                     Ok(count) if count > 0 => left = left.saturating_sub(count),
                     _ => return,
                 }

@@ -9,6 +9,7 @@ use super::{answer, fields, over_h1, over_h2};
 use crate::http1::check_authority;
 use crate::names::Target;
 use crate::proxy::Shared;
+use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::policy::Carry;
 use crate::proxy::pool::{H2Pool, Way};
@@ -76,6 +77,12 @@ pub(super) async fn run(
 
 async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Result<(), Failure> {
     let host = host(&head)?;
+    let tells = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+        browser::tells_of_a_page(name.as_str().as_bytes(), value.as_bytes())
+    };
+    if shared.config.refuse_pages && head.headers.iter().any(tells) {
+        return Err(ProxyError::Page.into());
+    }
     let target = unless_gone(app, shared.target(&host)).await??;
     let mut call = Call::new(shared, target, head);
     if call.carry != Carry::Nothing {

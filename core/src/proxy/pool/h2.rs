@@ -247,8 +247,8 @@ fn offer(upstream: Upstream, tls: bool) -> Option<Secure> {
 }
 
 async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError> {
-    if let Some(connection) = shared.h1.take_or_wait(target).await {
-        return Ok(Way::Http1(connection));
+    if let Some(found) = shared.h1.take_or_wait(target).await {
+        return found.map(Way::Http1);
     }
     let connection = connect_h1(&shared.dialer, target).await?;
     shared.tasks.counters().upstream_connections.add();
