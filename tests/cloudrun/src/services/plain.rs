@@ -99,8 +99,7 @@ pub(super) async fn upload(exchange: &mut Exchange<'_>) -> io::Result<()> {
     }
     let digest = digest.finish();
     let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let body =
-        format!("{{\"bytes\":{length},\"fnv1a\":\"{sum:016x}\",\"sha256\":\"{sha256}\"}}\n");
+    let body = format!("{{\"bytes\":{length},\"fnv1a\":\"{sum:016x}\",\"sha256\":\"{sha256}\"}}\n");
     exchange.full(200, &[("content-type", "application/json")], body.as_bytes()).await
 }
 
