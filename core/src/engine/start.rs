@@ -116,7 +116,7 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok((idle(), None));
     }
-    base::tell_assumed_nameserver(&plans, &ResolvConf::parse(&original.bytes));
+    base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
     if let Some(because) = &plan.because {
         give_way(plans, because)?;
     }
