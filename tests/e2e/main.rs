@@ -9,3 +9,4 @@ mod names;
 mod process;
 mod settings;
 mod tokens;
+mod versions;

@@ -291,6 +291,7 @@ fn what_cannot_be_served_is_explained() {
     for (request, status, part) in [
         ("GET / HTTP/1.1\r\nHost: other\r\n\r\n", 421, "it is not hello"),
         ("GET / HTTP/1.1\r\n\r\n", 400, "no Host"),
+        ("GET / HTTP/1.0\r\n\r\n", 400, "no Host"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "more than one Host"),
         ("CONNECT hello:80 HTTP/1.1\r\nHost: hello\r\n\r\n", 405, "forward proxy"),
         ("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", 400, "userinfo"),
@@ -348,7 +349,8 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
     blind.write_all(b"raw").unwrap();
     read_until(&mut blind, "bytes");
     let mut drawn = app(&proxy);
-    drawn.write_all(b"CONNECT hello:80 HTTP/1.1\r\nHost: hello:80\r\n\r\n").unwrap();
+    // As Python up to 3.11 asks: HTTP/1.0 needs no Host.
+    drawn.write_all(b"CONNECT hello:80 HTTP/1.0\r\n\r\n").unwrap();
     assert!(read_until(&mut drawn, HEAD_END).starts_with("HTTP/1.1 200 "));
     drawn.write_all(GET.as_bytes()).unwrap();
     read_until(&mut drawn, "ok");

@@ -180,8 +180,9 @@ pub(in crate::proxy) async fn connect(
     target: &Target,
 ) -> Result<H1, ProxyError> {
     let secure = if target.tls { Secure::Tls(Alpn::Http1) } else { Secure::No };
-    let connected = dialer
-        .dial(&target.host, target.port, secure)
+    // Boxed: it is seldom, and larger than everything that is held while it is
+    // not under way.
+    let connected = Box::pin(dialer.dial(&target.host, target.port, secure))
         .await
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
     Ok(H1::new(connected.stream))

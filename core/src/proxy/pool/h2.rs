@@ -99,6 +99,13 @@ impl H2Pool {
         }
     }
 
+    /// Whether a connection to `target` is there or on its way.
+    pub(in crate::proxy) fn has(&self, target: &Target) -> bool {
+        self.with(target, |origin| {
+            origin.dialing > 0 || origin.connections.iter().any(|connection| connection.is_good())
+        })
+    }
+
     /// `target` wants HTTP/1.1 after all (RFC 9113 §7, `HTTP_1_1_REQUIRED`).
     pub(in crate::proxy) fn wants_http1(&self, target: &Target) {
         self.with(target, |origin| origin.http1_until = Some(SystemTime::now() + HTTP1_FOR));

@@ -1,0 +1,25 @@
+//! The Go module over the installed library, by its own tests.
+
+use crate::installed::{prefix, succeed};
+use std::process::Command;
+
+fn go(arguments: &[&str]) {
+    let mut command = Command::new("go");
+    command.args(arguments).current_dir(runsd_tests::root().join("ffi/go"));
+    command.env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    command.env("LD_LIBRARY_PATH", prefix().join("lib"));
+    // Nothing of the network is needed, and nothing of this build's caches lost.
+    command.env("GOFLAGS", "-mod=mod").env("GOPROXY", "off").env("CGO_ENABLED", "1");
+    succeed(&mut command);
+}
+
+#[test]
+fn the_module_passes_its_tests_under_the_race_detector() {
+    go(&["vet", "./..."]);
+    go(&["test", "-race", "-count=1", "-timeout=120s", "./..."]);
+}
+
+#[test]
+fn the_module_links_the_archive() {
+    go(&["test", "-tags=runsd_static", "-count=1", "-timeout=120s", "-run=Example", "./..."]);
+}
