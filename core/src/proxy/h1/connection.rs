@@ -31,6 +31,15 @@ pub(super) struct Scratch {
     pub(super) request: RequestHead,
     pub(super) response: ResponseHead,
     pub(super) upload: Outgoing,
+    /// What the service's connection is read into: one that is idle has none.
+    pub(super) download: Buffer,
+}
+
+impl Scratch {
+    fn trim(&mut self) {
+        self.upload.trim();
+        self.download.trim();
+    }
 }
 
 /// What is seen of an app that has nothing to say but the next request or
@@ -82,7 +91,12 @@ pub(in crate::proxy) async fn serve(
             }
         };
         match next {
-            Next::Again => {}
+            Next::Again => {
+                // Thousands of connections are idle most of the time.
+                scratch.trim();
+                client.buffer.trim();
+                client.out.trim();
+            }
             Next::Close => {
                 client.close().await;
                 return None;
