@@ -6,8 +6,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PYTHON := .venv/bin/python
+NATIVE := --no-default-features --features cli,native-tls --target-dir target/native-tls
 
-.PHONY: help demo test dist lint header clean
+.PHONY: help demo test dist lint native-tls header docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +32,15 @@ lint:
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header
 
+docs:
+	RUNSD_WRITE_DOCS=1 $(CARGO) test --package runsd --lib documents
+
+# The engine over the platform's own TLS library, by the same tests; in a folder
+# of its own, so that nothing else is built anew or replaced.
+native-tls:
+	$(CARGO) clippy --package runsd $(NATIVE) --all-targets -- -D warnings
+	$(CARGO) test --package runsd $(NATIVE)
+
 # The Python tests are last, so that the run ends with their summary.
 test:
 	@tests/setup test
@@ -38,6 +48,7 @@ test:
 	$(CARGO) build --workspace
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --workspace
 	$(CARGO) test --workspace --doc
+	$(MAKE) native-tls
 	@install -m 755 target/debug/lib_runsd.so python/runsd/_runsd.abi3.so
 	@PYTHONPATH=python $(PYTHON) -m pytest -q python/tests
 

@@ -3,7 +3,6 @@
 //!
 //! It owns the bounds on waiting and the readable failure; it must not know
 //! what any test is about.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 use cloudrun_sim::{Options, Sim};
 use std::io::Read;
@@ -155,6 +154,11 @@ impl World {
     /// Runs `runsd OPTIONS -- APP` to its end.
     pub fn run(&self, options: &[&str], app: &[&str]) -> Ran {
         start(&mut self.command(options, app)).wait()
+    }
+
+    /// Runs `runsd ARGUMENTS` to its end.
+    pub fn run_plain(&self, arguments: &[&str]) -> Ran {
+        start(&mut self.command(arguments, &[])).wait()
     }
 
     /// The command `runsd OPTIONS -- APP`.

@@ -39,7 +39,10 @@ mod settings;
 mod sys;
 mod telemetry;
 
-pub use engine::{Builder, Engine, Error, ErrorKind, Mode, ResolvConf, State, Stats, StopReport};
+pub use engine::{
+    Builder, Engine, Error, ErrorKind, Finding, Mode, Report, ResolvConf, State, Stats, StopReport,
+    Verdict, diagnose, explain,
+};
 pub use telemetry::{Level, Record};
 
 /// The version of this library, `MAJOR.MINOR.PATCH`.

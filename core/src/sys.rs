@@ -59,7 +59,7 @@ mod process {
     use super::report::{Change, Fault, Step};
     use super::signals::{ASYNCHRONOUS, Signal, SignalSet};
     use super::{Pid, inherited};
-    use libc::{c_char, c_int, c_long, pid_t};
+    use libc::{c_char, c_int, c_long};
     use std::ffi::{CStr, CString};
     use std::io::{self, Read};
     use std::mem::MaybeUninit;

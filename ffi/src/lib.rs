@@ -26,4 +26,4 @@ pub use error::{
 };
 pub use log::runsd_log_record;
 pub use stats::{runsd_get_stats, runsd_stats};
-pub use status::{runsd_abi_version, runsd_status_name, runsd_version};
+pub use status::*;

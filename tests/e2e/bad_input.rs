@@ -62,7 +62,7 @@ fn a_taken_port_leads_to_proxy_mode_or_with_strict_to_an_end() {
 fn an_app_that_listens_on_port_80_itself() {
     let world = World::default();
     let app = "import http.server, threading, urllib.request\n\
-        server = http.server.HTTPServer(('127.0.0.1', 80), http.server.SimpleHTTPRequestHandler)\n\
+        server = http.server.HTTPServer(('0.0.0.0', 80), http.server.SimpleHTTPRequestHandler)\n\
         print(urllib.request.urlopen('http://hello/', timeout=30).status)";
     let mut command = world.command(&[], &["python3", "-c", app]);
     command.env("PORT", "80");

@@ -1,9 +1,12 @@
 //! The whole program in a simulated Cloud Run: what users do, as they do it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop")]
 
 mod apps;
 mod bad_input;
 mod dist;
+mod elsewhere;
+mod inspect;
 mod names;
 mod process;
+mod settings;
 mod tokens;
+mod versions;

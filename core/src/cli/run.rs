@@ -3,7 +3,7 @@
 
 use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
-use crate::{Builder, Engine, Error, ErrorKind, Mode};
+use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -31,10 +31,12 @@ fn run() -> Code {
         Ok(parsed) => parsed,
         Err(ending) => return end(&ending),
     };
-    let builder = Engine::builder().flags(parsed.flags, parsed.file);
+    let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
     match parsed.task {
-        Task::Run(argv) => command(builder, &argv),
-        Task::Serve => serve(builder),
+        Task::Run(argv) => command(builder(), &argv),
+        Task::Serve => serve(builder(), &builder()),
+        Task::Explain { name, json } => show(crate::explain(builder(), &name), json),
+        Task::Doctor { name, json } => show(crate::diagnose(builder(), name.as_deref()), json),
     }
 }
 
@@ -78,8 +80,21 @@ fn command(builder: Builder, argv: &[OsString]) -> Code {
     code
 }
 
-/// Serves until told to end.
-fn serve(builder: Builder) -> Code {
+/// Prints a report; its exit code is 1 where something failed.
+fn show(report: Result<Report, Error>, json: bool) -> Code {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return refuse(&error),
+    };
+    let text = if json { report.to_json() + "\n" } else { report.to_string() };
+    // A closed standard output leaves nobody to tell.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    if report.verdict() == Verdict::Failure { Code::FAILED } else { Code::SUCCESS }
+}
+
+/// Serves until told to end; SIGHUP makes it read its routes and the list of
+/// allowed names again, as `again` finds them then.
+fn serve(builder: Builder, again: &Builder) -> Code {
     let engine = match builder.start() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
@@ -92,7 +107,7 @@ fn serve(builder: Builder) -> Code {
         return Code::USAGE;
     }
     let alarm = alarm(&engine);
-    process::wait_until_told(&alarm);
+    process::wait_until_told(&alarm, &|| engine.reload(again));
     let failed = alarm.rings();
     if failed {
         tell_failure(&engine, "ending");

@@ -55,6 +55,23 @@ impl Plans {
     }
 }
 
+/// Says whom we ask where resolv.conf names nobody: once, whatever modes were tried.
+pub(super) fn tell_assumed_nameserver(plans: &Plans, resolv_conf: &ResolvConf) {
+    if plans.on_platform
+        && plans.config.nameservers.is_empty()
+        && resolv_conf.nameservers.is_empty()
+    {
+        plans.log.warn(
+            "engine",
+            format_args!(
+                "{} names no nameserver; asking the platform's, {METADATA_ADDRESS}. Name others \
+                 with --nameserver",
+                plans.config.resolv_conf.display()
+            ),
+        );
+    }
+}
+
 /// The rooms, introduced to each other and running on their threads.
 pub(super) struct Base {
     pub(super) tasks: Tasks,
@@ -65,8 +82,8 @@ pub(super) struct Base {
     pub(super) drain: Drain,
     pub(super) counters: Arc<Counters>,
     pub(super) failed: async_channel::Receiver<String>,
-    tokens: Arc<dyn Tokens>,
-    dialer: Arc<Dialer>,
+    pub(super) tokens: Arc<dyn Tokens>,
+    pub(super) dialer: Arc<Dialer>,
     executing: Arc<Executing>,
     threads: Threads,
 }
@@ -134,15 +151,16 @@ impl Base {
             .map_err(|_| Error::new(ErrorKind::Internal, "the engine's threads do not run"))
     }
 
-    /// The proxy over this base.
-    pub(super) fn proxy(&self, config: &Config, forward: bool) -> Proxy {
+    /// The proxy over this base; a `forward` one for apps that are told of it.
+    pub(super) fn proxy(&self, plans: &Plans, forward: bool) -> Proxy {
+        let config = &plans.config;
         let upstream = match config.upstream_http {
             UpstreamHttp::Auto => Upstream::Same,
             UpstreamHttp::One => Upstream::Http1,
             UpstreamHttp::Two => Upstream::Http2,
         };
         Proxy::new(
-            proxy::Config { upstream, forward },
+            proxy::Config { upstream, forward, refuse_pages: forward && !plans.on_platform },
             self.tasks.clone(),
             self.directory.clone(),
             self.tokens.clone(),
@@ -181,16 +199,7 @@ fn nameservers(plans: &Plans, resolv_conf: &ResolvConf) -> Vec<SocketAddr> {
     let named: Vec<_> =
         resolv_conf.nameservers.iter().map(|address| SocketAddr::new(*address, 53)).collect();
     if named.is_empty() && plans.on_platform {
-        let platform = SocketAddr::new(METADATA_ADDRESS.into(), 53);
-        plans.log.warn(
-            "engine",
-            format_args!(
-                "{} names no nameserver; asking the platform's, {platform}. Name others with \
-                 --nameserver",
-                plans.config.resolv_conf.display()
-            ),
-        );
-        return vec![platform];
+        return vec![SocketAddr::new(METADATA_ADDRESS.into(), 53)];
     }
     named
 }

@@ -1,11 +1,14 @@
 //! The builder: collects what the caller says, from whichever language.
 
+use super::base::Plans;
+use super::dispatch::Dispatcher;
 use super::elsewhere;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
-use crate::settings::{self, Config, Layer, Origin};
-use crate::telemetry::Record;
+use crate::cloudrun;
+use crate::settings::{self, Config, Layer, LogFormat, Origin};
+use crate::telemetry::{Format, Log, Record, Sink};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,8 +40,8 @@ impl ResolvConf {
 pub struct Builder {
     said: Layer,
     file: Option<PathBuf>,
-    pub(super) lookup: Lookup,
-    pub(super) log: Option<LogCallback>,
+    lookup: Lookup,
+    log: Option<LogCallback>,
 }
 
 impl Default for Builder {
@@ -138,6 +141,34 @@ impl Builder {
     /// `Forked` in a process that was forked from one that had an engine.
     pub fn start(self) -> Result<Engine, Error> {
         super::start::start(self)
+    }
+
+    /// The port that the app was told to listen on.
+    pub(super) fn app_port(&self) -> Option<u16> {
+        environment::text(&self.lookup, "PORT").and_then(|port| port.parse().ok())
+    }
+
+    /// What an engine is to be made from, and what must live as long as its log.
+    pub(super) fn plans(self) -> Result<(Plans, Option<Dispatcher>), Error> {
+        let config = self.config()?;
+        let is_set = |name: &str| environment::text(&self.lookup, name).is_some();
+        let on_platform = cloudrun::detect(is_set).is_some();
+        let format = match config.log_format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto if on_platform => Format::Json,
+            LogFormat::Auto => Format::Text,
+        };
+        let (sink, dispatcher) = match self.log {
+            None => (Sink::Stderr(format), None),
+            Some(callback) => {
+                let (dispatcher, queue) = Dispatcher::start(callback)?;
+                let push = move |record: &Record<'_>| queue.push(record);
+                (Sink::Callback(Box::new(push)), Some(dispatcher))
+            }
+        };
+        let log = Log::new(config.log_level, sink);
+        Ok((Plans::new(config, log, on_platform, &self.lookup), dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If

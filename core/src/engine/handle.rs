@@ -146,6 +146,10 @@ impl Shared {
         if life.state == State::Running {
             life.state = State::Failed;
             life.cause = Some(cause);
+            // Whoever looks names up from now on must not depend on us.
+            if let Some(running) = &mut life.running {
+                running.give_back();
+            }
             self.ended.close();
             self.changed.notify_all();
             if let Some(tell) = life.when_failed.take() {
@@ -330,6 +334,18 @@ impl Engine {
         self.shared().check_caller()?;
         let this = self.clone();
         elsewhere::run("runsd-stop", move || this.stop(drain)).await?
+    }
+
+    /// Puts the routes and the list of allowed names in force that `builder`'s
+    /// sources give now; nothing else changes, and no connection is dropped.
+    /// Says in the log what it did, or why it left everything as it was.
+    #[cfg(feature = "cli")]
+    pub(crate) fn reload(&self, builder: &Builder) {
+        // Read before the lock: files may be slow.
+        let config = builder.config();
+        if let Some(running) = &self.shared().life().running {
+            running.reload(config);
+        }
     }
 
     /// Calls `tell` once if the engine fails, also if it already has.

@@ -1,21 +1,19 @@
 //! Starting: the best mode that works, and nothing left behind by one that
 //! does not.
 
-use super::base::{Base, Plans};
+use super::base::{self, Base, Plans};
 use super::bind;
-use super::builder::{Builder, LogCallback};
-use super::dispatch::Dispatcher;
-use super::environment;
+use super::builder::Builder;
 use super::error::{Error, ErrorKind};
 use super::handle::{Engine, Facts, Shared};
 use super::mode::{self, Mode};
 use super::takeover::{self, Owned};
-use crate::cloudrun::{self, METADATA_ADDRESS, METADATA_NAMES};
+use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES};
 use crate::dns::{Original, ResolvConf};
 use crate::net::{block_on, deadline};
-use crate::settings::{Config, LogFormat, ModeChoice};
+use crate::settings::{Config, ModeChoice};
 use crate::sys;
-use crate::telemetry::{Counters, Format, Log, Sink};
+use crate::telemetry::{Counters, Log};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +29,35 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Puts resolv.conf back first, so that no new name leads here.
-    pub(super) fn stop(self, drain: Duration) -> usize {
-        if let Some(owned) = self.resolv_conf {
+    /// Puts routes and allowed names in force, if they are sound.
+    #[cfg(feature = "cli")]
+    pub(super) fn reload(&self, config: Result<Config, Error>) {
+        match config {
+            Ok(Config { routes, allow, .. }) => {
+                let (named, allowed) = (routes.len(), allow.len());
+                self.base.directory.replace(routes, allow);
+                self.log.info(
+                    "engine",
+                    format_args!("read again: {named} routes, {allowed} allowed names"),
+                );
+            }
+            Err(error) => self.log.error(
+                "engine",
+                format_args!("routes and allowed names stay as they are: {error}"),
+            ),
+        }
+    }
+
+    /// Puts resolv.conf back, so that no new name leads here.
+    pub(super) fn give_back(&mut self) {
+        if let Some(owned) = self.resolv_conf.take() {
             owned.restore(&self.log);
         }
+    }
+
+    /// Puts resolv.conf back, and then ends everything else.
+    pub(super) fn stop(mut self, drain: Duration) -> usize {
+        self.give_back();
         self.base.stop(drain)
     }
 }
@@ -52,12 +74,10 @@ pub(super) struct Ready {
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
     sys::claim_process().map_err(Error::forked)?;
-    let config = builder.config()?;
-    let lookup = builder.lookup;
-    let on_platform = cloudrun::detect(|name| environment::text(&lookup, name).is_some()).is_some();
+    let app_port = builder.app_port();
     // Ends, with every record told, when this start fails.
-    let (log, dispatcher) = log(&config, on_platform, builder.log)?;
-    let (facts, running) = choose(Plans::new(config, log, on_platform, &lookup), &lookup)?;
+    let (plans, dispatcher) = builder.plans()?;
+    let (facts, running) = choose(&plans, app_port)?;
     let watched =
         running.as_ref().map(|running| (running.base.tasks.clone(), running.base.failed.clone()));
     let shared = Shared::new(facts, running, dispatcher);
@@ -73,52 +93,58 @@ pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
 }
 
 /// The best mode that works, running.
-fn choose(plans: Plans, lookup: &environment::Lookup) -> Result<(Facts, Option<Running>), Error> {
-    let app_port = environment::text(lookup, "PORT").and_then(|port| port.parse().ok());
-    let plan =
-        mode::choose(&plans.config, mode::Facts { on_platform: plans.on_platform, app_port });
+fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running>), Error> {
+    let facts = mode::Facts { on_platform: plans.on_platform, app_port };
+    let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
         plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
         return Ok((idle(), None));
     }
-    let original = takeover::original(&plans)?;
+    let (original, mode) = match takeover::original(plans) {
+        Ok(original) => (original, plan.mode),
+        Err(error) if plan.mode == Mode::Full => {
+            if !may_give_way(&plans.config, &error) {
+                return Err(error);
+            }
+            give_way(plans, &error)?;
+            (Original::default(), Mode::Proxy)
+        }
+        // The other modes do without the file.
+        Err(_) => (Original::default(), plan.mode),
+    };
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok((idle(), None));
     }
+    base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
     if let Some(because) = &plan.because {
-        give_way(&plans, because)?;
+        give_way(plans, because)?;
     }
-    if plan.mode == Mode::Proxy {
-        return proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans));
+    if mode == Mode::Proxy {
+        return fallback(plans, &original);
     }
-    match full(&plans, &original) {
-        Ok(ready) => Ok(run(ready, Mode::Full, &plans)),
+    match full(plans, &original) {
+        Ok(ready) => Ok(run(ready, Mode::Full, plans)),
         Err(error) if may_give_way(&plans.config, &error) => {
-            give_way(&plans, &error)?;
-            proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans))
+            give_way(plans, &error)?;
+            fallback(plans, &original)
         }
         Err(error) => Err(error),
     }
 }
 
-fn log(
-    config: &Config,
-    on_platform: bool,
-    callback: Option<LogCallback>,
-) -> Result<(Log, Option<Dispatcher>), Error> {
-    let format = match config.log_format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
-        LogFormat::Auto if on_platform => Format::Json,
-        LogFormat::Auto => Format::Text,
-    };
-    let Some(callback) = callback else {
-        return Ok((Log::new(config.log_level, Sink::Stderr(format)), None));
-    };
-    let (dispatcher, queue) = Dispatcher::start(callback)?;
-    let sink = Sink::Callback(Box::new(move |record| queue.push(record)));
-    Ok((Log::new(config.log_level, sink), Some(dispatcher)))
+/// The proxy mode, unless the user has switched off what it consists of.
+fn fallback(plans: &Plans, original: &Original) -> Result<(Facts, Option<Running>), Error> {
+    if plans.config.proxy {
+        return proxy(plans, original).map(|ready| run(ready, Mode::Proxy, plans));
+    }
+    let text = "there is no full mode here, and the proxy is switched off (--proxy off): names of \
+                services lead nowhere";
+    if plans.config.strict {
+        return Err(Error::new(ErrorKind::State, text));
+    }
+    plans.log.warn("engine", format_args!("{text}"));
+    Ok((idle(), None))
 }
 
 fn idle() -> Facts {
@@ -160,9 +186,10 @@ fn give_way(plans: &Plans, because: &dyn std::fmt::Display) -> Result<(), Error>
 /// DNS, resolv.conf and the proxy on port 80.
 fn full(plans: &Plans, original: &Original) -> Result<Ready, Error> {
     let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
-    match takeover::full(plans, original, &base) {
+    let taken =
+        base.prepare_tls(&plans.config).and_then(|()| takeover::full(plans, original, &base));
+    match taken {
         Ok((resolv_conf, dns_addrs, proxy_addrs)) => {
-            base.prepare_tls(&plans.config)?;
             Ok(Ready { base, resolv_conf, dns_addrs, proxy_addrs, env: Vec::new() })
         }
         Err(error) => {
@@ -215,7 +242,7 @@ fn listen(plans: &Plans, base: &Base) -> Result<Vec<SocketAddr>, Error> {
     if plans.on_platform && config.strict {
         await_place(plans, base)?;
     }
-    base.proxy(config, true).serve(bound.listeners);
+    base.proxy(plans, true).serve(bound.listeners);
     Ok(bound.addresses)
 }
 

@@ -7,7 +7,8 @@ use super::error::{Error, ErrorKind};
 use super::start::await_place;
 use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES, PLATFORM_ZONE};
 use crate::dns::{
-    Kind, LocalZone, Original, Server, TakeOver, Wanted, Zone, ZoneConfig, probe, read_original,
+    Kind, LocalZone, Original, Restored, Server, TakeOver, Wanted, Zone, ZoneConfig, probe,
+    read_original,
 };
 use crate::names;
 use crate::proxy::Proxy;
@@ -30,7 +31,8 @@ static TAKEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// A resolv.conf of ours, until it is given back.
 pub(super) struct Owned {
     taken: TakeOver,
-    _claim: Claim,
+    nameserver: IpAddr,
+    claim: Claim,
 }
 
 /// The right to change one file, of which there is one in a process.
@@ -64,9 +66,17 @@ impl Drop for Claim {
 impl Owned {
     /// Puts back what was there.
     pub(super) fn restore(self, log: &Log) {
-        let path = self._claim.0.display();
+        let path = self.claim.0.display();
         match self.taken.restore() {
-            Ok(restored) => log.debug("engine", format_args!("{path}: {restored:?}")),
+            Ok(Restored::Original) => log.debug("engine", format_args!("{path} is restored")),
+            Ok(Restored::ChangedByOthers) => log.warn(
+                "engine",
+                format_args!(
+                    "{path} has been changed while runsd ran, and is left as it is; if it still \
+                     names {}, nothing answers there any more",
+                    self.nameserver
+                ),
+            ),
             Err(error) => log.error("engine", format_args!("cannot restore {path}: {error}")),
         }
     }
@@ -102,13 +112,15 @@ pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Fu
         Ok::<_, Error>((dns, proxy))
     })?;
     let (dns, listeners) = bound?;
-    let proxy = base.proxy(config, false);
+    let proxy = base.proxy(plans, false);
     let proxy_addrs = listeners.as_ref().map(|bound| bound.addresses.clone()).unwrap_or_default();
     if let Some(bound) = listeners {
         proxy.serve(bound.listeners);
     }
     let Some(sockets) = dns else {
-        await_place(plans, base)?;
+        if plans.on_platform {
+            await_place(plans, base)?;
+        }
         return Ok((None, Vec::new(), proxy_addrs));
     };
     let nonce = nonce();
@@ -199,7 +211,7 @@ fn take(
     };
     let taken = TakeOver::write(path, original, &wanted)
         .map_err(|cause| Error::resolv_conf(path, cause))?;
-    Ok(Owned { taken, _claim: claim })
+    Ok(Owned { taken, nameserver: served.ip(), claim })
 }
 
 /// Something that no other runsd says: not secret, only different.

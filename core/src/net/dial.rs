@@ -205,7 +205,11 @@ impl Dialer {
         Err(last)
     }
 
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    /// Where `host` is: what is configured, or the addresses it resolves to.
+    ///
+    /// # Errors
+    /// [`DialError::Resolve`].
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let redirected = self.connect_to.iter().find(|rule| {
             rule.host.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(host))
                 && rule.port.is_none_or(|given| given == port)
@@ -233,7 +237,29 @@ impl Dialer {
         let Secure::Tls(alpn) = secure else {
             return Ok(Connected { stream: Stream::Plain(tcp), protocol: Protocol::Http1 });
         };
-        match deadline(TLS_TIMEOUT, self.tls.connect(host, tcp, alpn)).await {
+        let (offer, other) = Tls::offers(alpn);
+        match (self.handshake(host, address, tcp, offer).await, other) {
+            (Err(DialError::Tls { cause: TlsError::Handshake(_), .. }), Some(other)) => {
+                let tcp = match deadline(CONNECT_TIMEOUT, Tcp::connect(address)).await {
+                    Ok(connected) => {
+                        connected.map_err(|cause| DialError::Connect { address, cause })?
+                    }
+                    Err(_) => return Err(DialError::Timeout { address, step: "connect" }),
+                };
+                self.handshake(host, address, tcp, other).await
+            }
+            (connected, _) => connected,
+        }
+    }
+
+    async fn handshake(
+        &self,
+        host: &str,
+        address: SocketAddr,
+        tcp: Tcp,
+        offer: Alpn,
+    ) -> Result<Connected, DialError> {
+        match deadline(TLS_TIMEOUT, self.tls.connect(host, tcp, offer)).await {
             Ok(Ok((stream, protocol))) => Ok(Connected { stream, protocol }),
             Ok(Err(cause)) => Err(DialError::Tls { address, cause }),
             Err(_) => Err(DialError::Timeout { address, step: "TLS handshake" }),

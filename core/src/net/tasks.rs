@@ -71,6 +71,9 @@ impl Tasks {
     pub fn spawn(&self, what: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(executor) = self.0.executor.upgrade() {
             let this = self.clone();
+            // Boxed first: each layer around a future would hold it twice, as
+            // what it was given and as what it waits for.
+            let future = Box::pin(future);
             let guarded = async move {
                 let _ = this.guard(what, future).await;
             };
@@ -95,7 +98,8 @@ impl Tasks {
         });
     }
 
-    /// Runs `future`, turning a panic into [`Panicked`].
+    /// Runs `future`, turning a panic into [`Panicked`]. Hand over a large
+    /// future pinned: this one holds it twice.
     ///
     /// # Errors
     /// [`Panicked`] if it panicked; the panic has been logged and counted.

@@ -85,7 +85,6 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
-    #[cfg(test)]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
     }

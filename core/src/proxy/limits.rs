@@ -15,6 +15,10 @@ pub(super) const IDLE: Duration = Duration::from_secs(90);
 /// Idle connections kept for one service.
 pub(super) const IDLE_CONNECTIONS: usize = 128;
 
+/// Idle connections kept in all: a forward proxy may be sent to any number of
+/// hosts, and descriptors are few.
+pub(super) const IDLE_IN_ALL: usize = 512;
+
 /// Bytes held for one direction of an exchange: four TLS records, enough to
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;

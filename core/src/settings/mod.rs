@@ -9,6 +9,8 @@
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "flags and help"))]
 
 mod config;
+#[cfg(test)]
+mod documents;
 mod layers;
 mod table;
 mod values;

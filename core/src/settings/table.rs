@@ -59,6 +59,19 @@ impl Setting {
         format!("RUNSD_{}", self.long_key().to_ascii_uppercase())
     }
 
+    /// The words that are its only values; none where anything else may stand.
+    pub fn choices(&self) -> Vec<&'static str> {
+        let name = match self.form {
+            Form::Flag => "true|false",
+            Form::Value(name) => name,
+            Form::List { .. } => return Vec::new(),
+        };
+        let literal = |word: &&str| !word.bytes().all(|byte| byte.is_ascii_uppercase());
+        let words: Vec<&str> = name.split('|').collect();
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'|');
+        if plain && words.iter().all(literal) { words } else { Vec::new() }
+    }
+
     /// The key of the JSON file: the plural one for lists.
     pub fn long_key(&self) -> &'static str {
         match self.form {

@@ -59,12 +59,14 @@ fn supervise_for(patience: Duration, child: Child, alarm: &Alarm, explain: &dyn 
     }
 }
 
-/// Waits, without a child, until a signal says to end or the alarm rings.
-/// Blocks; must be called on the main thread, after signals were taken over.
-pub(in crate::cli) fn wait_until_told(alarm: &Alarm) {
+/// Waits, without a child, until a signal says to end or the alarm rings; a
+/// SIGHUP calls `reload`. Blocks; must be called on the main thread, after
+/// signals were taken over.
+pub(in crate::cli) fn wait_until_told(alarm: &Alarm, reload: &dyn Fn()) {
     while !alarm.rings() {
         match sys::next_signal(None).map(|signal| signal.number) {
-            Some(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => return,
+            Some(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) => return,
+            Some(libc::SIGHUP) => reload(),
             // As PID 1 we inherit the orphans of whatever else runs here.
             Some(libc::SIGCHLD) => while sys::next_change().is_some() {},
             // A shell's job control, which a blocked signal would defeat.

@@ -8,11 +8,12 @@ use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
 use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::io::Write;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// An app's connection.
 #[derive(Debug)]
@@ -31,6 +32,18 @@ pub(super) struct Scratch {
     pub(super) response: ResponseHead,
     pub(super) upload: Outgoing,
 }
+
+/// What is seen of an app that has nothing to say but the next request or
+/// goodbye: one that has left must not keep the service busy.
+#[derive(Default)]
+pub(super) struct Attention {
+    ended: bool,
+    linger: Option<BoxFuture<'static, ()>>,
+}
+
+/// The app has broken its connection off.
+#[derive(Debug)]
+pub(super) struct Left;
 
 enum Read {
     /// A head of this length stands at the front of the buffer.
@@ -58,8 +71,11 @@ pub(in crate::proxy) async fn serve(
                 Next::Close
             }
             Read::Head(length) => {
-                let call = call::call(shared, &mut client, &mut scratch, length);
-                match shared.tasks.guard("a proxied request", call).await {
+                let called = {
+                    let call = pin!(call::call(shared, &mut client, &mut scratch, length));
+                    shared.tasks.guard("a proxied request", call).await
+                };
+                match called {
                     Ok(next) => next,
                     Err(_panicked) => client.give_up(shared).await,
                 }
@@ -94,6 +110,49 @@ async fn relay(tcp: &mut Tcp, buffer: Buffer, out: Outgoing, stream: &mut Stream
         // Cut on one side must not look like an end on the other.
         tcp.reset_on_close();
         stream.tcp().reset_on_close();
+    }
+}
+
+impl Attention {
+    /// Takes what the app sends ahead. If it ends its own direction, that may be
+    /// all that it has ended, and it gets a while for the rest.
+    ///
+    /// # Errors
+    /// [`Left`]
+    pub(super) fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+    ) -> Result<(), Left> {
+        while !self.ended && !client.buffer.is_full(HELD) {
+            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(Left),
+                Poll::Ready(Ok(0)) => {
+                    self.ended = true;
+                    self.linger = Some(Box::pin(patience(LINGER)));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the app has ended its direction.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Gives the exchange a while to end, from the first call on.
+    pub(super) fn linger(&mut self) {
+        if self.linger.is_none() {
+            self.linger = Some(Box::pin(patience(LINGER)));
+        }
+    }
+
+    /// Whether it has had its while.
+    pub(super) fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.linger.as_mut().is_some_and(|linger| linger.as_mut().poll(context).is_ready())
     }
 }
 
@@ -178,12 +237,13 @@ impl Client {
     /// Ends our direction first and reads on for a moment: closing with unread
     /// bytes would reset the connection and destroy the answer (RFC 9112 §9.6).
     async fn close(&mut self) {
+        let Client { tcp, buffer, .. } = self;
         let reading = async {
-            let _ = self.tcp.close().await;
-            let mut sink = [0; 4096];
+            let _ = tcp.close().await;
             let mut left = HELD * 16;
             while left > 0 {
-                match self.tcp.read(&mut sink).await {
+                buffer.consume(HEAD_ROOM);
+                match poll_fn(|context| buffer.poll_fill(context, tcp, HELD)).await {
                     Ok(count) if count > 0 => left = left.saturating_sub(count),
                     _ => return,
                 }

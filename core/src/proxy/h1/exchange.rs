@@ -2,7 +2,7 @@
 //! directions at once: a response may begin before the request has ended, and
 //! each side waits for the other's window and for nothing else.
 
-use super::connection::Client;
+use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
 use crate::http1::{
@@ -10,8 +10,9 @@ use crate::http1::{
     write_last_chunk,
 };
 use crate::names::Target;
-use crate::net::{BoxFuture, Outgoing, patience};
-use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, LINGER, REPLAY};
+use crate::net::{BoxFuture, Buffer, Outgoing, patience};
+use crate::proxy::h2::Decoding;
+use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -52,6 +53,12 @@ impl Upload {
         Upload { body: Body::new(framing), out, chunked: framing == Framing::Chunked }
     }
 
+    /// Goes on with a body that began on its way to a stream; its head is in
+    /// `out` still.
+    pub(super) fn resume(&mut self, begun: Decoding, buffer: &mut Buffer) {
+        self.body = begun.encode(buffer, self.chunked, self.out.bytes());
+    }
+
     fn is_over(&self) -> bool {
         self.body.is_done() && self.out.is_sent()
     }
@@ -80,9 +87,8 @@ pub(super) struct Exchange<'a> {
     service_keep: bool,
     heard: bool,
     deaf: Option<String>,
-    app_ended: bool,
+    attention: Attention,
     holding: Option<BoxFuture<'static, ()>>,
-    linger: Option<BoxFuture<'static, ()>>,
 }
 
 type Moved = Result<bool, Outcome>;
@@ -110,9 +116,8 @@ impl<'a> Exchange<'a> {
             service_keep: true,
             heard: false,
             deaf: None,
-            app_ended: false,
+            attention: Attention::default(),
             holding: holds.then(|| Box::pin(patience(CONTINUE)) as _),
-            linger: None,
         }
     }
 
@@ -273,7 +278,8 @@ impl<'a> Exchange<'a> {
         }
         // The body that waited for a word will never be sent.
         let unsent = self.holding.is_some();
-        let shape = shape(self.head, self.asked, self.keep_alive && !unsent);
+        let declared = (self.head.framing, self.head.status);
+        let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
         response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
         self.keep_alive = shape.keep_alive;
@@ -370,17 +376,8 @@ impl<'a> Exchange<'a> {
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
         let watching = self.upload.body.is_done() || self.holding.is_some();
-        while watching && !self.app_ended && !self.client.buffer.is_full(HELD) {
-            match self.client.buffer.poll_fill(context, &mut self.client.tcp, HELD) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(Outcome::Gone),
-                Poll::Ready(Ok(0)) => {
-                    // It may have closed its own direction alone.
-                    self.app_ended = true;
-                    self.linger = Some(Box::pin(patience(LINGER)));
-                }
-                Poll::Ready(Ok(_)) => {}
-            }
+        if watching && self.attention.watch(context, self.client).is_err() {
+            return Err(Outcome::Gone);
         }
         Ok(())
     }
@@ -390,7 +387,8 @@ impl<'a> Exchange<'a> {
         let answered = matches!(self.download, Download::Ended) && self.client.out.is_sent();
         if answered {
             if self.upload.is_over() {
-                let (app, service) = (self.keep_alive && !self.app_ended, self.service_keep);
+                let (app, service) =
+                    (self.keep_alive && !self.attention.ended(), self.service_keep);
                 return Err(Outcome::Done { app, service });
             }
             if self.holding.is_some() || self.deaf.is_some() || !self.service_keep {
@@ -398,13 +396,9 @@ impl<'a> Exchange<'a> {
             }
             // An answer that needs no more of the body: there may be a little
             // left of it, for which both connections can be saved.
-            if self.linger.is_none() {
-                self.linger = Some(Box::pin(patience(LINGER)));
-            }
+            self.attention.linger();
         }
-        if let Some(linger) = &mut self.linger
-            && linger.as_mut().poll(context).is_ready()
-        {
+        if self.attention.is_over(context) {
             let done = Outcome::Done { app: false, service: false };
             return Err(if answered { done } else { Outcome::Gone });
         }

@@ -22,13 +22,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use self::exchange::Exchange;
+use self::exchange::{Call, Exchange};
 use self::host::Address;
 use self::iam::Verdict;
 use crate::authority::Authority;
 use crate::error::Error;
 use crate::options::Options;
-use crate::services;
+use crate::services::{self, gate::Gates};
 use crate::token::Mint;
 use crate::wire::Fields;
 
@@ -64,6 +64,9 @@ pub struct Seen {
     pub body_len: u64,
     /// The final status; 0: none so far.
     pub status: u16,
+    /// How the client ended it before the answer was complete, where the service
+    /// waits for that (`grpc`'s method `Hang`).
+    pub end: Option<String>,
     /// What the token check found, in words.
     pub verdict: String,
     /// The audience of the token that was checked.
@@ -105,6 +108,9 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     wrong_certificate: AtomicBool,
     silent: AtomicBool,
+    slam: AtomicBool,
+    pub(crate) gates: Gates,
+    cut: watch::Sender<u64>,
     goaway: watch::Sender<u64>,
     gate: mpsc::UnboundedSender<Gate>,
 }
@@ -148,6 +154,9 @@ impl Front {
             connections: AtomicUsize::new(0),
             wrong_certificate: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            slam: AtomicBool::new(false),
+            gates: Gates::default(),
+            cut: watch::Sender::new(0),
             goaway: watch::Sender::new(0),
             gate,
         };
@@ -214,6 +223,21 @@ impl Front {
         self.0.silent.store(silent, Ordering::SeqCst);
     }
 
+    /// Whether new connections are closed right after they were accepted.
+    pub fn slam(&self, slam: bool) {
+        self.0.slam.store(slam, Ordering::SeqCst);
+    }
+
+    /// Resets every established connection, as a killed machine does.
+    pub fn cut(&self) {
+        self.0.cut.send_modify(|count| *count += 1);
+    }
+
+    /// Opens the gate that a service waits at (`?gate=NAME`), once.
+    pub fn open(&self, gate: &str) {
+        self.0.gates.open(gate);
+    }
+
     /// Closes (or opens again) the TLS port. Returns when it is so. Established
     /// connections stay. Not to be called from the simulation's own thread.
     pub fn refuse(&self, refuse: bool) {
@@ -263,7 +287,7 @@ impl Shared {
             seen.verdict = if services::is_public(&address.service) {
                 "public".into()
             } else {
-                format!("token {verdict}").replace("token token", "token")
+                verdict.to_string()
             };
         } else {
             seen.verdict = "unknown host".into();
@@ -310,12 +334,19 @@ fn page(status: u16, title: &str, text: &str) -> String {
     )
 }
 
+/// The path and query as they stand in a page.
+fn asked(call: &Call) -> String {
+    let mark = if call.query.is_empty() { "" } else { "?" };
+    let target = format!("{}{mark}{}", call.path, call.query);
+    let plain = target.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!("<code>{}</code>", plain.replace('"', "&quot;"))
+}
+
 /// Answers one request: refuses it as the platform does, or lets the service answer.
 pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
     const CHALLENGE: &str = "Bearer error=\"invalid_token\", \
                              error_description=\"The access token could not be verified\"";
     let html = ("content-type", "text/html; charset=UTF-8");
-    let unauthorized = "Your client does not have permission to the requested URL.";
     match exchange.verdict {
         Some(Verdict::Pass) => services::run(exchange).await,
         None => {
@@ -323,17 +354,20 @@ pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 page(404, "Page not found", "The requested URL was not found on this server.");
             exchange.full(404, &[html], body.as_bytes()).await
         }
-        Some(Verdict::NoToken) => {
-            let fields = [html, ("www-authenticate", "Bearer")];
-            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
-        }
         Some(Verdict::Invalid(_)) => {
+            let asked = asked(&exchange.call);
+            let text =
+                format!("Your client does not have permission to the requested URL {asked}.");
             let fields = [html, ("www-authenticate", CHALLENGE)];
-            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
+            exchange.full(401, &fields, page(401, "Unauthorized", &text).as_bytes()).await
         }
-        Some(Verdict::Forbidden) => {
-            let text = "Your client does not have permission to get URL from this server.";
-            exchange.full(403, &[html], page(403, "Forbidden", text).as_bytes()).await
+        // Who says nothing is anybody, and anybody may not call.
+        Some(Verdict::NoToken | Verdict::Forbidden) => {
+            let asked = asked(&exchange.call);
+            let text = format!(
+                "Your client does not have permission to get URL {asked} from this server."
+            );
+            exchange.full(403, &[html], page(403, "Forbidden", &text).as_bytes()).await
         }
     }
 }

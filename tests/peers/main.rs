@@ -1,0 +1,13 @@
+//! The proxy and its peers: the clients that apps really use, clients that break
+//! the rules, and services that fail in every way. Each test names the lines of
+//! the proxy's specification that it shows.
+
+mod apps;
+mod clients;
+mod failing;
+mod forward;
+mod grpc;
+mod memory;
+mod sidecar;
+mod smuggling;
+mod websocket;
