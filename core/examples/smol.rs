@@ -1,0 +1,33 @@
+//! An engine in a program on smol, which it shares nothing with but the reactor.
+
+#![allow(clippy::print_stdout, reason = "an example shows something")]
+
+mod service;
+
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::TcpStream;
+use std::error::Error;
+use std::time::Duration;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    smol::block_on(async {
+        let routes = service::start()?;
+        let builder = runsd::Engine::builder().set("mode", "proxy").set("routes", &routes);
+        let engine = builder.start_async().await?;
+        let watched = engine.clone();
+        let watch = smol::spawn(async move { watched.wait_async().await });
+
+        let proxy = *engine.proxy_addrs().first().ok_or("the proxy is off")?;
+        let mut stream = TcpStream::connect(proxy).await?;
+        stream.write_all(service::REQUEST).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        println!("{answer}");
+
+        let report = engine.stop_async(Duration::from_secs(5)).await?;
+        // Would have said why, had the engine failed meanwhile.
+        watch.await?;
+        println!("{} exchanges were cut", report.aborted);
+        Ok(())
+    })
+}

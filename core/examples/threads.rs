@@ -1,0 +1,26 @@
+//! An engine in a program without any async runtime.
+
+#![allow(clippy::print_stdout, reason = "an example shows something")]
+
+mod service;
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let routes = service::start()?;
+    let engine = runsd::Engine::builder().set("mode", "proxy").set("routes", &routes).start()?;
+
+    let proxy = engine.proxy_addrs().first().ok_or("the proxy is off")?;
+    let mut stream = TcpStream::connect(proxy)?;
+    stream.write_all(service::REQUEST)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    println!("{answer}");
+
+    let report = engine.stop(Duration::from_secs(5))?;
+    println!("{} exchanges were cut", report.aborted);
+    Ok(())
+}
