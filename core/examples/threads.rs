@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn run() -> Result<String, Box<dyn Error>> {
     let routes = service::start()?;
     let engine = runsd::Engine::builder().set("mode", "proxy").set("routes", &routes).start()?;
 
@@ -18,9 +18,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     stream.write_all(service::REQUEST)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    println!("{answer}");
 
     let report = engine.stop(Duration::from_secs(5))?;
-    println!("{} exchanges were cut", report.aborted);
+    Ok(format!("{answer}\n{} exchanges were cut", report.aborted))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("{}", run()?);
     Ok(())
+}
+
+#[test]
+fn it_runs() {
+    let said = run().unwrap();
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+    assert!(said.ends_with("\r\n\r\nhello\n0 exchanges were cut"), "{said}");
 }

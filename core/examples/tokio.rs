@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<String, Box<dyn Error>> {
     let routes = service::start()?;
     let builder = runsd::Engine::builder().set("mode", "proxy").set("routes", &routes);
     let engine = builder.start_async().await?;
@@ -22,11 +22,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     stream.write_all(service::REQUEST).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    println!("{answer}");
 
     let report = engine.stop_async(Duration::from_secs(5)).await?;
     // Would have said why, had the engine failed meanwhile.
     watch.await??;
-    println!("{} exchanges were cut", report.aborted);
+    Ok(format!("{answer}\n{} exchanges were cut", report.aborted))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("{}", run()?);
     Ok(())
+}
+
+#[test]
+fn it_runs() {
+    let said = run().unwrap();
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+    assert!(said.ends_with("\r\n\r\nhello\n0 exchanges were cut"), "{said}");
 }
