@@ -5,6 +5,7 @@
 mod service;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,15 +19,21 @@ async fn run() -> Result<String, Box<dyn Error>> {
     let watch = tokio::spawn(async move { watched.wait_async().await });
 
     let proxy = engine.proxy_addrs().first().ok_or("the proxy is off")?;
-    let mut stream = TcpStream::connect(proxy).await?;
-    stream.write_all(service::REQUEST).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let answer = fetch(*proxy).await?;
 
     let report = engine.stop_async(Duration::from_secs(5)).await?;
     // Would have said why, had the engine failed meanwhile.
     watch.await??;
     Ok(format!("{answer}\n{} exchanges were cut", report.aborted))
+}
+
+/// What `http://hello/` answers, asked of the proxy.
+async fn fetch(proxy: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(proxy).await?;
+    stream.write_all(service::REQUEST).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
