@@ -12,8 +12,10 @@ from enum import Enum
 from types import TracebackType
 from typing import Literal
 
-from . import _runsd
 from ._logging import Bridge
+from ._runsd import Engine as NativeEngine
+from ._runsd import Logs
+from ._runsd import start as native_start
 from ._settings import Route, Value, texts
 from .errors import ForkError, StopTimeout
 
@@ -97,7 +99,7 @@ class Engine:
     :class:`ForkError`.
     """
 
-    def __init__(self, inner: _runsd.Engine, logs: _runsd.Logs) -> None:
+    def __init__(self, inner: NativeEngine, logs: Logs) -> None:
         self._inner = inner
         self._bridge = Bridge(logs)
         self._owner_pid = os.getpid()
@@ -302,4 +304,4 @@ def start(
         "log_level": log_level,
         **options,
     }
-    return Engine(*_runsd.start(texts(given)))
+    return Engine(*native_start(texts(given)))

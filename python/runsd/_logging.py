@@ -11,7 +11,7 @@ import logging
 import threading
 import traceback
 
-from . import _runsd
+from ._runsd import Logs
 
 _logger = logging.getLogger("runsd")
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger("runsd")
 class Bridge:
     """Hands the records of one engine over until they end."""
 
-    def __init__(self, logs: _runsd.Logs) -> None:
+    def __init__(self, logs: Logs) -> None:
         self._logs = logs
         # A daemon, because the interpreter waits for others before it lets
         # anybody end them.
@@ -35,7 +35,7 @@ class Bridge:
             self._thread.join()
 
 
-def _hand_over(logs: _runsd.Logs) -> None:
+def _hand_over(logs: Logs) -> None:
     while True:
         records, lost = logs.take()
         for level, room, message, time in records:

@@ -1,5 +1,6 @@
 from typing import final
 
+__all__ = ["Engine", "Logs", "__version__", "start"]
 __version__: str
 
 @final

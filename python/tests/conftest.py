@@ -9,8 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+
+import runsd
+
+PACKAGE = Path(runsd.__file__).resolve().parent.parent
+"""Where the package that is tested is, in a checkout or installed."""
 
 
 class Service(BaseHTTPRequestHandler):
@@ -52,8 +58,8 @@ def routes(service: str) -> list[dict[str, str]]:
 
 def plain_environment(**more: str) -> dict[str, str]:
     """An environment without this machine's ideas of proxies and settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
-    return {**kept, **more}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(PACKAGE), **more}
 
 
 def run(

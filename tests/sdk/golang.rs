@@ -23,3 +23,13 @@ fn the_module_passes_its_tests_under_the_race_detector() {
 fn the_module_links_the_archive() {
     go(&["test", "-tags=runsd_static", "-count=1", "-timeout=120s", "-run=Example", "./..."]);
 }
+
+#[test]
+fn the_example_of_the_readme_is_that_of_the_package() {
+    let read = |path: &str| std::fs::read_to_string(runsd_tests::root().join(path)).unwrap();
+    let (readme, package) = (read("README.md"), read("ffi/go/doc.go"));
+    let (_, example) = readme.split_once("```go\n").expect("the README has an example in Go");
+    let (example, _) = example.split_once("```").expect("which ends");
+    let indented: String = example.lines().map(|line| format!("//\t{line}\n")).collect();
+    assert!(package.contains(&indented), "{indented}");
+}

@@ -138,6 +138,21 @@ fn the_library_can_be_loaded_and_unloaded_at_run_time() {
 }
 
 #[test]
+fn the_example_of_the_readme_runs() {
+    let readme = std::fs::read_to_string(runsd_tests::root().join("README.md")).unwrap();
+    let (_, example) = readme.split_once("```c\n").expect("the README has an example in C");
+    let (example, _) = example.split_once("```").expect("which ends");
+    let source = prefix().join("readme.c");
+    std::fs::write(&source, example).unwrap();
+    let program = Program(prefix().join("readme"));
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o"]).arg(&program.0);
+    succeed(cc.arg(source).args(flags(&["--cflags", "--libs", "runsd"])));
+    let said = succeed(program.within(&mut plain("timeout"), &["60"], &[]));
+    assert!(said.starts_with("http_proxy=http://127.0.0.1:"), "{said}");
+}
+
+#[test]
 fn a_program_with_the_archive_in_it_needs_no_library() {
     let program = Program(compile("nulls", Linked::Archive));
     succeed(plain("timeout").arg("60").arg(&program.0));
