@@ -8,7 +8,7 @@ CARGO ?= cargo
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PYTHON := .venv/bin/python
 PREFIX ?= /usr/local
-NATIVE := --no-default-features --features cli,native-tls --target-dir target/native-tls
+NATIVE := --package runsd --no-default-features --features cli,native-tls
 
 .PHONY: help demo test dist command library install wheel lint native-tls header docs clean
 
@@ -48,6 +48,7 @@ wheel: command
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(NATIVE) --all-targets -- -D warnings
 
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header
@@ -55,20 +56,19 @@ header:
 docs:
 	RUNSD_WRITE_DOCS=1 $(CARGO) test --package runsd --lib documents
 
-# The engine over the platform's own TLS library, by the same tests; in a folder
-# of its own, so that nothing else is built anew or replaced.
+# The engine over the platform's own TLS library, by the same tests. It leaves
+# its command in target/debug, so the workspace is built after it.
 native-tls:
-	$(CARGO) clippy --package runsd $(NATIVE) --all-targets -- -D warnings
-	$(CARGO) test --package runsd $(NATIVE)
+	$(CARGO) test $(NATIVE)
 
 # The Python tests are last, so that the run ends with their summary.
 test:
 	@tests/setup test
 	$(MAKE) command lint
+	$(MAKE) native-tls
 	$(CARGO) build --workspace
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --workspace
 	$(CARGO) test --workspace --doc
-	$(MAKE) native-tls
 	@install -m 755 target/debug/lib_runsd.so python/runsd/_runsd.abi3.so
 	@PYTHONPATH=python $(PYTHON) -m pytest -q python/tests
 

@@ -41,10 +41,7 @@ mod fork;
 mod report;
 mod signals;
 
-pub(crate) use fork::{claim_process, forget, forked_from, remember};
-
-/// A process id, or the id of the group that this process leads.
-pub(crate) type Pid = libc::pid_t;
+pub(crate) use fork::{Pid, claim_process, forget, forked_from, remember};
 
 #[cfg(feature = "cli")]
 pub(crate) use {

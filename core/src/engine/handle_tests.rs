@@ -1,3 +1,5 @@
+//! Handles: callers at once, log callbacks that meddle, and any runtime.
+
 use super::*;
 use crate::telemetry::Record;
 use std::sync::mpsc;

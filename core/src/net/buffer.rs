@@ -12,6 +12,8 @@ pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read used all the room there was: more is better next time.
+    filled: bool,
 }
 
 /// The first size of a buffer: most heads fit. In bytes.
@@ -36,10 +38,24 @@ impl Buffer {
         }
     }
 
+    /// Swaps memory with `other` if neither holds anything.
+    pub fn swap_empty(&mut self, other: &mut Buffer) {
+        if self.is_empty() && other.is_empty() {
+            std::mem::swap(self, other);
+        }
+    }
+
     /// Gives the memory back if nothing is left.
     pub fn release(&mut self) {
         if self.is_empty() {
             *self = Buffer::default();
+        }
+    }
+
+    /// Gives the memory back that bulk needed, if nothing is left.
+    pub fn trim(&mut self) {
+        if self.bytes.len() > FIRST {
+            self.release();
         }
     }
 
@@ -53,7 +69,9 @@ impl Buffer {
     ) -> Poll<io::Result<usize>> {
         self.make_room(most);
         let Some(room) = self.bytes.get_mut(self.end..) else { return Poll::Ready(Ok(0)) };
+        let room_size = room.len();
         let read = ready!(Pin::new(io).poll_read(context, room))?;
+        self.filled = read == room_size;
         self.end = self.end.saturating_add(read).min(self.bytes.len());
         Poll::Ready(Ok(read))
     }
@@ -64,7 +82,8 @@ impl Buffer {
     }
 
     fn make_room(&mut self, most: usize) {
-        if self.end < self.bytes.len() {
+        let is_short = self.filled && self.is_empty();
+        if self.end < self.bytes.len() && !is_short {
             return;
         }
         if self.start > 0 {
@@ -72,7 +91,7 @@ impl Buffer {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.bytes.len() && self.bytes.len() < most {
+        if (self.end == self.bytes.len() || is_short) && self.bytes.len() < most {
             let size = (self.bytes.len() * 2).clamp(FIRST.min(most), most);
             self.bytes.resize(size, 0);
         }
@@ -98,6 +117,21 @@ mod tests {
         assert_eq!(buffer.readable(), b"llo you");
         buffer.consume(100);
         assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn it_grows_for_a_peer_that_fills_it_and_shrinks_again() {
+        let (mut buffer, input) = (Buffer::default(), vec![1; 100_000]);
+        for size in [FIRST, 2 * FIRST, 4 * FIRST, 4 * FIRST] {
+            assert_eq!(fill(&mut buffer, &input, 4 * FIRST), size);
+            buffer.consume(size);
+        }
+        assert_eq!(fill(&mut buffer, b"few", 4 * FIRST), 3);
+        buffer.trim();
+        assert_eq!(buffer.readable(), b"few");
+        buffer.consume(3);
+        buffer.trim();
+        assert_eq!(fill(&mut buffer, &input, 4 * FIRST), FIRST);
     }
 
     #[test]

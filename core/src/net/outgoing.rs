@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 /// peer that never catches up costs a bounded copy and no growth. In bytes.
 const COMPACT: usize = 64 * 1024;
 
+/// What an outbox keeps between messages: a head of the usual size. In bytes.
+const FEW: usize = 8 * 1024;
+
 /// An outbox.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -68,6 +71,13 @@ impl Outgoing {
     pub fn release(&mut self) {
         if self.left() == 0 {
             *self = Outgoing::default();
+        }
+    }
+
+    /// Gives the memory back that bulk needed, if nothing is left.
+    pub fn trim(&mut self) {
+        if self.bytes.capacity() > FEW {
+            self.release();
         }
     }
 

@@ -28,6 +28,14 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
+    /// Makes the next read ask the kernel; see [`Tcp::look_again`].
+    pub fn look_again(&mut self) {
+        match self {
+            Stream::Plain(tcp) => tcp.look_again(),
+            Stream::Tls(tls) => tls.get_mut().0.look_again(),
+        }
+    }
+
     /// The TCP connection below.
     pub fn tcp(&self) -> &Tcp {
         match self {

@@ -1,25 +1,42 @@
 //! TCP: listeners with the options that runsd needs, and byte streams.
+//!
+//! A stream remembers that a read emptied its socket and waits for the reactor
+//! then, instead of asking the kernel in vain: of the six reads that a small
+//! request took, four found nothing. async-std's stream asks first, always, so
+//! these are the streams of async-io, which async-std's own are made of.
 
 use super::ours::Ours;
+use async_io::Async;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Connections that may wait to be accepted: a burst of first requests must
 /// not be refused.
 const BACKLOG: i32 = 1024;
 
 /// A TCP connection. Clones share the socket.
-#[derive(Clone, Debug)]
-pub struct Tcp(Arc<Ours<async_std::net::TcpStream>>);
+#[derive(Debug)]
+pub struct Tcp {
+    socket: Arc<Ours<Async<std::net::TcpStream>>>,
+    /// The last read left nothing in the socket; news of more comes from the
+    /// reactor.
+    emptied: bool,
+}
+
+impl Clone for Tcp {
+    fn clone(&self) -> Tcp {
+        Tcp::new(self.socket.clone())
+    }
+}
 
 /// A TCP listener.
 #[derive(Debug)]
-pub struct TcpListener(Ours<async_std::net::TcpListener>);
+pub struct TcpListener(Ours<Async<std::net::TcpListener>>);
 
 impl TcpListener {
     /// Binds and listens. Port 0 lets the kernel choose. An IPv6 address takes
@@ -36,7 +53,7 @@ impl TcpListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener(Ours::new(std::net::TcpListener::from(socket).into())))
+        Ok(TcpListener(Ours::new(Async::new(socket.into())?)))
     }
 
     /// The address it listens on.
@@ -44,7 +61,7 @@ impl TcpListener {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.0.get_ref().local_addr()
     }
 
     /// Waits for the next connection.
@@ -53,8 +70,8 @@ impl TcpListener {
     /// What the operating system says; see [`super::Tasks::accept_loop`].
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        let _ = stream.set_nodelay(true);
-        Ok((Tcp::new(stream), peer))
+        let _ = stream.get_ref().set_nodelay(true);
+        Ok((Tcp::new(Arc::new(Ours::new(stream))), peer))
     }
 }
 
@@ -67,8 +84,8 @@ impl Drop for TcpListener {
 }
 
 impl Tcp {
-    fn new(stream: async_std::net::TcpStream) -> Tcp {
-        Tcp(Arc::new(Ours::new(stream)))
+    fn new(socket: Arc<Ours<Async<std::net::TcpStream>>>) -> Tcp {
+        Tcp { socket, emptied: false }
     }
 
     /// Connects to an address, without a time limit of its own.
@@ -76,9 +93,9 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
-        let stream = async_std::net::TcpStream::connect(address).await?;
-        let _ = stream.set_nodelay(true);
-        Ok(Tcp::new(stream))
+        let stream = Async::<std::net::TcpStream>::connect(address).await?;
+        let _ = stream.get_ref().set_nodelay(true);
+        Ok(Tcp::new(Arc::new(Ours::new(stream))))
     }
 
     /// The address of the other side.
@@ -86,7 +103,7 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        self.socket.get_ref().peer_addr()
     }
 
     /// The address of this side.
@@ -95,23 +112,28 @@ impl Tcp {
     /// What the operating system says.
     #[cfg(test)]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.get_ref().local_addr()
+    }
+
+    /// Makes the next read ask the kernel even where the reactor has told of
+    /// nothing: after a while in which this process may not have run.
+    pub fn look_again(&mut self) {
+        self.emptied = false;
     }
 
     /// Ends one direction or both.
     ///
     /// # Errors
     /// What the operating system says.
-    #[cfg(test)]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.0.shutdown(how)
+        self.socket.get_ref().shutdown(how)
     }
 
     /// Whether bytes, or the end, have come and nobody has read them. Does not
     /// block.
     pub fn has_unread(&self) -> bool {
         let mut room = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(&**self.0).peek(&mut room) {
+        match SockRef::from(self.socket.get_ref()).peek(&mut room) {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -120,25 +142,34 @@ impl Tcp {
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
-        let _ = SockRef::from(&**self.0).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(self.socket.get_ref()).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
 impl AsyncRead for Tcp {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.0).poll_read(context, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.0).poll_read_vectored(context, buffers)
+        loop {
+            if self.emptied {
+                ready!(self.socket.poll_readable(context))?;
+                self.emptied = false;
+            }
+            match self.socket.get_ref().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.emptied = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(count) => {
+                    // A short read has taken all there was. Whatever comes
+                    // later, the end included, is told when the reactor is
+                    // asked to watch: it reports states, not changes.
+                    self.emptied = count > 0 && count < buffer.len();
+                    return Poll::Ready(Ok(count));
+                }
+                failed => return Poll::Ready(failed),
+            }
+        }
     }
 }
 
@@ -148,7 +179,7 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.0).poll_write(context, bytes)
+        Pin::new(&mut &**self.socket).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -156,16 +187,16 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.0).poll_write_vectored(context, slices)
+        Pin::new(&mut &**self.socket).poll_write_vectored(context, slices)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &**self.0).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     /// Ends the sending direction; the other stays open (half-close).
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.0.shutdown(Shutdown::Write) {
+        match self.shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

@@ -12,16 +12,27 @@ pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
 /// and may do so at any time; services close theirs after some minutes.
 pub(super) const IDLE: Duration = Duration::from_secs(90);
 
-/// Idle connections kept for one service.
-pub(super) const IDLE_CONNECTIONS: usize = 128;
+/// For so long after its last use the reactor's silence proves that an idle
+/// connection is still good; later, the kernel is asked: this process may not
+/// have run in between.
+pub(super) const FRESH: Duration = Duration::from_millis(5);
+
+/// Idle connections kept for one service: with fewer than an app has at work,
+/// every lull between two requests would close some, and TLS handshakes would
+/// take most of the time.
+pub(super) const IDLE_CONNECTIONS: usize = 1024;
 
 /// Idle connections kept in all: a forward proxy may be sent to any number of
 /// hosts, and descriptors are few.
-pub(super) const IDLE_IN_ALL: usize = 512;
+pub(super) const IDLE_IN_ALL: usize = 2048;
 
 /// Bytes held for one direction of an exchange: four TLS records, enough to
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;
+
+/// How often one exchange may move on before other tasks have their turn: some
+/// hundred kilobytes, which takes less than a millisecond.
+pub(super) const TURN: usize = 16;
 
 /// A whole request of up to this size is kept until its response begins, so
 /// that it can be sent again when a pooled connection turns out to be dead.

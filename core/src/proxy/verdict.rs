@@ -7,7 +7,10 @@ use crate::names::Target;
 /// used: followed elsewhere, the request would lose its token. `None` for every
 /// other `Location`.
 pub(super) fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
-    let rest = [&b"https://"[..], b"http://"].into_iter().find_map(|scheme| {
+    // A service in the clear that redirects to https means another door, which
+    // the app would be sent back from for ever.
+    let schemes: &[&[u8]] = if target.tls { &[b"https://", b"http://"] } else { &[b"http://"] };
+    let rest = schemes.iter().find_map(|scheme| {
         let (given, rest) = location.split_at_checked(scheme.len())?;
         given.eq_ignore_ascii_case(scheme).then_some(rest)
     })?;
@@ -38,6 +41,18 @@ mod tests {
             authority: "hello-1.run.app".into(),
             audience: None,
         }
+    }
+
+    #[test]
+    fn a_host_in_the_clear_may_send_its_clients_to_tls() {
+        let plain = Target {
+            tls: false,
+            name: "a.example".into(),
+            authority: "a.example".into(),
+            ..target()
+        };
+        assert_eq!(relocated(b"https://a.example/", &plain), None);
+        assert_eq!(relocated(b"http://a.example/x", &plain).unwrap(), b"http://a.example/x");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub struct Roots {
     pub file: Option<PathBuf>,
     /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, which replace the
     /// system's own places.
+    #[cfg_attr(feature = "native-tls", expect(dead_code, reason = "the library looks itself"))]
     pub by_environment: bool,
 }
 

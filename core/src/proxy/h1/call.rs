@@ -152,6 +152,7 @@ async fn converse(
     let target = calling.target.clone();
     let mut renewable = calling.token_at.is_some();
     loop {
+        service.buffer.swap_empty(&mut scratch.download);
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
         let about = (asked, &*target);
         let head = &mut scratch.response;
@@ -164,6 +165,7 @@ async fn converse(
                 {
                     shared.forbidden(&target, token);
                 }
+                scratch.download.swap_empty(&mut service.buffer);
                 if keeps {
                     shared.h1.put(&target, service);
                 }

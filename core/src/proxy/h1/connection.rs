@@ -3,7 +3,7 @@
 use super::call::{self, Next};
 use super::request::Asked;
 use super::tunnel::tunnel;
-use crate::http1::{HeadError, Limits, RequestHead, ResponseHead};
+use crate::http1::{Body, HeadError, Limits, RequestHead, ResponseHead};
 use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) buffer: Buffer,
     /// What waits to be sent to it.
     pub(super) out: Outgoing,
+    /// A final response has begun: no other can take its place.
+    pub(super) begun: bool,
 }
 
 /// The vectors that one request hands to the next.
@@ -31,6 +33,15 @@ pub(super) struct Scratch {
     pub(super) request: RequestHead,
     pub(super) response: ResponseHead,
     pub(super) upload: Outgoing,
+    /// What the service's connection is read into: one that is idle has none.
+    pub(super) download: Buffer,
+}
+
+impl Scratch {
+    fn trim(&mut self) {
+        self.upload.trim();
+        self.download.trim();
+    }
 }
 
 /// What is seen of an app that has nothing to say but the next request or
@@ -59,7 +70,7 @@ pub(in crate::proxy) async fn serve(
     tcp: Tcp,
     buffer: Buffer,
 ) -> Option<(Tcp, Buffer)> {
-    let mut client = Client { tcp, buffer, out: Outgoing::default() };
+    let mut client = Client { tcp, buffer, out: Outgoing::default(), begun: false };
     let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
@@ -71,6 +82,7 @@ pub(in crate::proxy) async fn serve(
                 Next::Close
             }
             Read::Head(length) => {
+                client.begun = false;
                 let called = {
                     let call = pin!(call::call(shared, &mut client, &mut scratch, length));
                     shared.tasks.guard("a proxied request", call).await
@@ -82,7 +94,12 @@ pub(in crate::proxy) async fn serve(
             }
         };
         match next {
-            Next::Again => {}
+            Next::Again => {
+                // Thousands of connections are idle most of the time.
+                scratch.trim();
+                client.buffer.trim();
+                client.out.trim();
+            }
             Next::Close => {
                 client.close().await;
                 return None;
@@ -97,7 +114,7 @@ pub(in crate::proxy) async fn serve(
                 return Some((tcp, buffer));
             }
             Next::Tunnel(mut stream, from_service) => {
-                let Client { mut tcp, buffer, out } = client;
+                let Client { mut tcp, buffer, out, .. } = client;
                 relay(&mut tcp, buffer, out, &mut stream, from_service).await;
                 return None;
             }
@@ -148,6 +165,41 @@ impl Attention {
         if self.linger.is_none() {
             self.linger = Some(Box::pin(patience(LINGER)));
         }
+    }
+
+    /// Something has moved: an exchange that goes on may take its time.
+    pub(super) fn moved(&mut self) {
+        if self.linger.is_some() {
+            self.linger = Some(Box::pin(patience(LINGER)));
+        }
+    }
+
+    /// Sees whether an app that cannot send any more of its body has left. What
+    /// it has sent ahead stays unread beyond a bound.
+    ///
+    /// # Errors
+    /// [`Left`]
+    pub(super) fn watch_stalled(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        body: &Body,
+    ) -> Result<(), Left> {
+        while !self.ended && !client.buffer.is_full(HELD) {
+            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(Left),
+                Poll::Ready(Ok(0)) => {
+                    let waiting = client.buffer.readable().len() as u64;
+                    if matches!(body, Body::Length(left) if *left > waiting) {
+                        return Err(Left);
+                    }
+                    self.ended = true;
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether it has had its while.
@@ -222,10 +274,9 @@ impl Client {
 
     /// After a panic: an answer, if none has begun.
     async fn give_up(&mut self, shared: &Shared) -> Next {
-        if self.out.written() > 0 {
+        if self.begun {
             return Next::Reset;
         }
-        self.out.clear();
         self.refuse(shared, &ProxyError::Internal, None).await;
         Next::Close
     }

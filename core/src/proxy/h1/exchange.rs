@@ -12,7 +12,7 @@ use crate::http1::{
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing, patience};
 use crate::proxy::h2::Decoding;
-use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY};
+use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -121,15 +121,18 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Moves whatever can move, until the exchange rests.
+    /// Moves whatever can move, until the exchange rests or others must have
+    /// their turn: between fast peers it would never rest.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        loop {
+        for _ in 0..TURN {
             match self.round(context) {
-                Ok(true) => {}
+                Ok(true) => self.attention.moved(),
                 Ok(false) => return Poll::Pending,
                 Err(outcome) => return Poll::Ready(outcome),
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn round(&mut self, context: &mut Context<'_>) -> Moved {
@@ -282,6 +285,7 @@ impl<'a> Exchange<'a> {
         let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
         response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
+        self.client.begun = true;
         self.keep_alive = shape.keep_alive;
         self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
         self.upload.out.keep(false);
@@ -375,11 +379,14 @@ impl<'a> Exchange<'a> {
     /// Once the body is complete, the app has nothing to say but the next
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
-        let watching = self.upload.body.is_done() || self.holding.is_some();
-        if watching && self.attention.watch(context, self.client).is_err() {
-            return Err(Outcome::Gone);
-        }
-        Ok(())
+        let watched = if self.upload.body.is_done() || self.holding.is_some() {
+            self.attention.watch(context, self.client)
+        } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
+            self.attention.watch_stalled(context, self.client, &self.upload.body)
+        } else {
+            Ok(())
+        };
+        watched.map_err(|_left| Outcome::Gone)
     }
 
     /// Whether the exchange is over, or has waited long enough for its end.
@@ -399,8 +406,12 @@ impl<'a> Exchange<'a> {
             self.attention.linger();
         }
         if self.attention.is_over(context) {
-            let done = Outcome::Done { app: false, service: false };
-            return Err(if answered { done } else { Outcome::Gone });
+            return Err(match self.download {
+                _ if answered => Outcome::Done { app: false, service: false },
+                Download::Head => Outcome::Gone,
+                // Part of a response must not look like the whole of it.
+                _ => Outcome::Cut("the app ended its own direction".to_owned()),
+            });
         }
         Ok(())
     }

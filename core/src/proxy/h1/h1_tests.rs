@@ -381,3 +381,19 @@ fn where_an_app_is_told_of_the_proxy_a_web_page_gets_no_identity() {
     assert!(ask("Sec-Fetch-Site: none\r\n").starts_with("HTTP/1.1 200"));
     assert_eq!(service.join().unwrap().len(), 1);
 }
+
+#[test]
+fn an_app_that_has_said_all_still_gets_a_long_answer() {
+    let (address, service) =
+        service(vec![vec![(HEAD_END, b"HTTP/1.0 200 OK\r\n\r\nbegin"), ("", b"")]]);
+    let proxy = proxy(address, false);
+    let mut app = app(&proxy);
+    app.write_all(b"GET / HTTP/1.0\r\nHost: hello\r\n\r\n").unwrap();
+    read_until(&mut app, "begin");
+    app.shutdown(Shutdown::Write).unwrap();
+    // The service says nothing more and does not end: what the app has got
+    // must not look like the whole answer.
+    let mut rest = Vec::new();
+    assert!(app.read_to_end(&mut rest).is_err(), "a clean end after {rest:?}");
+    service.join().unwrap();
+}

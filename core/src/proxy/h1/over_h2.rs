@@ -301,6 +301,7 @@ impl AppSide for Side<'_> {
             self.asked,
             self.keep_alive && !self.unsent,
         );
+        self.client.begun = true;
         let out = self.client.out.bytes();
         write_lines(out, &head);
         if !measured && shape.framing == Framing::Length(0) {

@@ -4,14 +4,14 @@
 use crate::names::Target;
 use crate::net::{Alpn, Buffer, Dialer, Secure, Stream};
 use crate::proxy::error::ProxyError;
-use crate::proxy::limits::{IDLE, IDLE_CONNECTIONS, IDLE_IN_ALL};
+use crate::proxy::limits::{FRESH, IDLE, IDLE_CONNECTIONS, IDLE_IN_ALL};
 use async_channel::{Receiver, Sender};
 use futures_lite::io::AsyncRead;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A connection to a service.
 #[derive(Debug)]
@@ -51,10 +51,14 @@ impl H1 {
     }
 
     /// Whether nothing has come: an end, an alert or surplus bytes make it
-    /// useless. Does not wait.
-    fn is_quiet(&mut self) -> bool {
+    /// useless. Does not wait. The reactor watches from the first time on;
+    /// `idle` for a while, the kernel is asked all the same.
+    fn is_quiet(&mut self, idle: Duration) -> bool {
         if !self.buffer.is_empty() {
             return false;
+        }
+        if idle > FRESH {
+            self.stream.look_again();
         }
         let mut context = Context::from_waker(Waker::noop());
         matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
@@ -73,8 +77,9 @@ impl H1Pool {
         while let Some(mut connection) = connections.pop() {
             // The wall clock: a throttled instance's own clock stands still
             // while the connection grows old.
-            let young = connection.since.elapsed().is_ok_and(|age| age < IDLE);
-            if young && connection.stream.is_tls() == target.tls && connection.is_quiet() {
+            let age = connection.since.elapsed().unwrap_or(IDLE);
+            let fits = age < IDLE && connection.stream.is_tls() == target.tls;
+            if fits && connection.is_quiet(age) {
                 return Some(connection);
             }
         }
@@ -83,7 +88,8 @@ impl H1Pool {
 
     /// Keeps a connection on which an exchange has ended well.
     pub(in crate::proxy) fn put(&self, target: &Target, mut connection: H1) {
-        if !connection.buffer.is_empty() {
+        // From here on the reactor watches for an end.
+        if !connection.is_quiet(Duration::ZERO) {
             return;
         }
         connection.buffer.release();

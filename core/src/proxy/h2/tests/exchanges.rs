@@ -282,7 +282,7 @@ fn a_redirect_to_the_service_itself_keeps_the_apps_name() {
     world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
         let mut head = Response::builder().status(302).body(()).unwrap();
         let here = request.uri().authority().unwrap();
-        *head.headers_mut() = fields(&[("location", &format!("https://{here}/next?a"))]);
+        *head.headers_mut() = fields(&[("location", &format!("http://{here}/next?a"))]);
         respond.send_response(head, true).unwrap();
     });
     let heard = world.run(world.ask(get("http://hello/"), None));
