@@ -1,6 +1,7 @@
 # make demo   the main job, on an embedded simulated Cloud Run
 # make test   every test; installs what it needs
 # make dist   the static command, the C library and the Python wheel, in target/dist
+# make docs   docs/settings.md and the JSON Schema, from the table of settings
 # make install PREFIX=/usr/local   the C library, for pkg-config
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ NATIVE := --package runsd --no-default-features --features cli,native-tls
 .PHONY: help demo test dist command library install wheel lint native-tls header docs clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo:
 	@tests/setup demo
@@ -23,10 +24,11 @@ demo:
 dist: command library wheel
 	@ls -l target/dist/*
 
-# One file that needs nothing of the system it runs on.
+# One file that needs nothing of the system it runs on. Packed relocations make
+# it a hundred kilobytes smaller.
 command:
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) \
-		--package runsd --bin runsd
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) rustc --release --target $(HOST) \
+		--package runsd --bin runsd -- -C link-arg=-Wl,-z,pack-relative-relocs
 	@mkdir -p target/dist
 	@install -m 755 target/$(HOST)/release/runsd target/dist/runsd
 
@@ -64,8 +66,7 @@ native-tls:
 # The Python tests are last, so that the run ends with their summary.
 test:
 	@tests/setup test
-	$(MAKE) command lint
-	$(MAKE) native-tls
+	$(MAKE) command lint native-tls
 	$(CARGO) build --workspace
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --workspace
 	$(CARGO) test --workspace --doc

@@ -2,6 +2,8 @@
 //! the rules, and services that fail in every way. Each test names the lines of
 //! the proxy's specification that it shows.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic that says why")]
+
 mod apps;
 mod clients;
 mod failing;

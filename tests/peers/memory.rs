@@ -1,6 +1,8 @@
 //! Bounded memory: whatever the peers' pace, what runsd holds does not grow
 //! with what passes.
 
+#![allow(clippy::print_stdout, reason = "the figures, for whoever asks for them")]
+
 use crate::apps;
 use crate::sidecar::{PATIENCE, Raw, Sidecar};
 use std::io::Read;

@@ -1,6 +1,7 @@
 //! Request smuggling, from the app and from the service: no peer ever sees two
 //! messages where the other one sent one.
 
+use crate::apps;
 use crate::sidecar::{End, Sidecar};
 use std::fmt::Write;
 
@@ -292,4 +293,24 @@ fn a_body_after_head_answers_nobody() {
     let said = sidecar.say(format!("{request}{next}").as_bytes());
     assert!(!said.text().contains("poison"), "{said:?}");
     assert_eq!(said.responses(), 2, "{said:?}");
+}
+
+/// proxy.md 5, 8, 9, 17: what an app smuggles over HTTP/2 is reset or refused,
+/// whether the service speaks HTTP/2 or 1.1, and never becomes a request there.
+#[test]
+fn http2_smuggles_nothing_into_either_version() {
+    for upstream in ["1", "auto"] {
+        let sidecar = Sidecar::new(&["--upstream-http", upstream]);
+        let app = apps::python("http2_smuggling_app.py");
+        let mut command = sidecar.world.sim.command(&app[0]);
+        let ran = runsd_tests::start(command.args(&app[1..])).wait();
+        let cases: usize = ran.ok().trim().parse().expect("a number of cases");
+        assert!(cases > 60, "{cases}");
+        for seen in sidecar.world.sim.front().requests() {
+            let text = String::from_utf8_lossy(&seen.head).into_owned();
+            let expected = ["upload", "hello"].contains(&seen.service.as_str());
+            assert!(expected && !seen.target.contains("hidden"), "{seen:?}");
+            assert!(!text.contains("hidden") && !text.contains("x-b: c"), "{seen:?}");
+        }
+    }
 }

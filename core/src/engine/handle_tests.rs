@@ -1,4 +1,4 @@
-//! Handles: callers at once, log callbacks that meddle, and any runtime.
+//! The handle: states, failures, logs and forks, as an embedding program sees them.
 
 use super::*;
 use crate::telemetry::Record;

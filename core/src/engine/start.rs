@@ -112,6 +112,9 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         // The other modes do without the file.
         Err(_) => (Original::default(), plan.mode),
     };
+    if mode == Mode::Full {
+        takeover::is_taken(&plans.config)?;
+    }
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok((idle(), None));
@@ -121,12 +124,14 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         give_way(plans, because)?;
     }
     if mode == Mode::Proxy {
+        takeover::recover(plans, &original);
         return fallback(plans, &original);
     }
     match full(plans, &original) {
         Ok(ready) => Ok(run(ready, Mode::Full, plans)),
         Err(error) if may_give_way(&plans.config, &error) => {
             give_way(plans, &error)?;
+            takeover::recover(plans, &original);
             fallback(plans, &original)
         }
         Err(error) => Err(error),

@@ -92,6 +92,29 @@ pub(super) fn original(plans: &Plans) -> Result<Original, Error> {
     }
 }
 
+/// Puts back what a killed predecessor has left behind, where we do not take
+/// the file over ourselves: nobody answers at the address that it names.
+pub(super) fn recover(plans: &Plans, original: &Original) {
+    if original.marked.is_none() {
+        return;
+    }
+    let path = &plans.config.resolv_conf;
+    if let Err(error) = original.put_back(path) {
+        plans.log.warn(
+            "engine",
+            format_args!("{} is still that of a killed runsd: {error}", path.display()),
+        );
+    }
+}
+
+/// Whether an engine of this process has the file; a second one is told so.
+pub(super) fn is_taken(config: &Config) -> Result<(), Error> {
+    if config.dns && config.resolv_conf_mode == ResolvConfMode::Rewrite {
+        return Claim::stake(&config.resolv_conf).map(|_| ());
+    }
+    Ok(())
+}
+
 /// Whether the runsd that marked the file still answers.
 pub(super) fn is_nested(config: &Config, original: &Original) -> bool {
     original.marked.as_ref().is_some_and(|marker| {

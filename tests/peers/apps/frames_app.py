@@ -78,8 +78,8 @@ def mask(payload):
 
 
 def masked_fast(payload):
-    key = int.from_bytes((MASK * (len(payload) // 4 + 1))[: len(payload)])
-    return (int.from_bytes(payload) ^ key).to_bytes(len(payload))
+    key = int.from_bytes((MASK * (len(payload) // 4 + 1))[: len(payload)], "big")
+    return (int.from_bytes(payload, "big") ^ key).to_bytes(len(payload), "big")
 
 
 def frame(opcode, payload=b"", fin=True, reserved=0, is_masked=True, size=None, form=None):

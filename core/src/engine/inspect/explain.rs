@@ -22,6 +22,7 @@ pub(super) const STEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// A mistake in the settings. What is wrong with the name is in the report.
 pub fn explain(builder: Builder, name: &str) -> Result<Report, Error> {
+    crate::sys::claim_process().map_err(Error::forked)?;
     let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     // What would happen there is what is asked for, wherever we are.

@@ -128,6 +128,10 @@ fn host(head: &Parts) -> Result<String, Failure> {
         let extended = head.extensions.get::<h2::ext::Protocol>().is_some();
         return Err(if extended { malformed() } else { ProxyError::Connect.into() });
     }
+    // RFC 9113 §8.3.1: the asterisk is the target of OPTIONS alone.
+    if head.method != Method::OPTIONS && head.uri.path() == "*" {
+        return Err(malformed());
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     let host = host.map(|host| Authority::try_from(host.as_bytes())).transpose();

@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -228,9 +228,15 @@ impl Front {
         self.0.slam.store(slam, Ordering::SeqCst);
     }
 
-    /// Resets every established connection, as a killed machine does.
+    /// Resets every established connection, as a killed machine does. Returns when
+    /// they are gone. Not to be called from the simulation's own thread.
     pub fn cut(&self) {
         self.0.cut.send_modify(|count| *count += 1);
+        let begun = Instant::now();
+        // After the patience the caller's own assertion fails, which says more.
+        while self.0.cut.receiver_count() > 0 && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Opens the gate that a service waits at (`?gate=NAME`), once.

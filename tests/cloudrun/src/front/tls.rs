@@ -113,8 +113,15 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, tcp: TcpStream) 
             let _ = h1::serve(shared, Wire::new(Box::new(tls)), reset).await;
         }
     };
+    let killed = async {
+        if cut.changed().await.is_ok() {
+            switch.set();
+        }
+    };
+    // The end of `serving` resets the connection; only then `cut` goes, whose
+    // receivers are counted.
     tokio::select! {
         () = serving => {}
-        Ok(()) = cut.changed() => switch.set(),
+        () = killed => {}
     }
 }
