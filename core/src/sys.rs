@@ -44,13 +44,10 @@ mod panics;
 mod report;
 mod signals;
 
-pub(crate) use fork::{claim_process, forget, forked_from, remember};
+pub(crate) use fork::{Pid, claim_process, forget, forked_from, remember};
 pub(crate) use panics::last_panic;
 #[cfg(feature = "cli")]
 pub(crate) use panics::{is_engine_thread, note_panic};
-
-/// A process id, or the id of the group that this process leads.
-pub(crate) type Pid = libc::pid_t;
 
 #[cfg(feature = "cli")]
 pub(crate) use {

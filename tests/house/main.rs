@@ -191,3 +191,11 @@ fn functions_fit_a_screen_by_lint() {
     let bound = std::fs::read_to_string(root.join("clippy.toml")).unwrap();
     assert!(bound.contains("too-many-lines-threshold = 60"), "functions may be 60 lines long");
 }
+
+#[test]
+fn what_is_public_can_be_named() {
+    // With this lint no type of a private room, and with the owners above none
+    // of a foreign crate's, stands in a public signature.
+    let lib = std::fs::read_to_string(source::root().join("core/src/lib.rs")).unwrap();
+    assert!(lib.contains("#![deny(unnameable_types)]"), "the lint against leaked types is off");
+}

@@ -16,7 +16,7 @@ pub fn prefix() -> &'static Path {
 }
 
 /// Where cargo left the libraries of this build.
-fn built() -> PathBuf {
+pub fn built() -> PathBuf {
     let here = std::env::current_exe().expect("a running test has a file");
     let built = here.ancestors().nth(2).expect("tests are in target/PROFILE/deps").to_owned();
     for library in ["librunsd.so", "librunsd.a"] {

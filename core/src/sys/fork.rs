@@ -5,11 +5,13 @@
 //! child has the memory of its parent but none of its threads, so everything
 //! that a child may run is free of locks.
 
-use super::Pid;
 use std::os::fd::RawFd;
 use std::sync::Once;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize};
+
+/// A process id, or the id of the group that this process leads.
+pub(crate) type Pid = libc::pid_t;
 
 /// The process that first started an engine; 0 while none has.
 static OWNER: AtomicI32 = AtomicI32::new(0);
