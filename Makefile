@@ -7,7 +7,7 @@ CARGO ?= cargo
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test dist lint header clean
+.PHONY: help demo test dist lint header docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -30,6 +30,9 @@ lint:
 
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header
+
+docs:
+	RUNSD_WRITE_DOCS=1 $(CARGO) test --package runsd --lib documents
 
 # The Python tests are last, so that the run ends with their summary.
 test:

@@ -26,6 +26,31 @@
 #define RUNSD_ABI_VERSION 1
 
 /**
+ * A log record's level: failed for good.
+ */
+#define RUNSD_LOG_ERROR 1
+
+/**
+ * A log record's level: works less well than it should.
+ */
+#define RUNSD_LOG_WARN 2
+
+/**
+ * A log record's level: a milestone.
+ */
+#define RUNSD_LOG_INFO 3
+
+/**
+ * A log record's level: for whoever looks into something odd.
+ */
+#define RUNSD_LOG_DEBUG 4
+
+/**
+ * A log record's level: everything.
+ */
+#define RUNSD_LOG_TRACE 5
+
+/**
  * `runsd_state`: not running yet.
  */
 #define RUNSD_STARTING 1
@@ -76,6 +101,43 @@ typedef struct runsd_error runsd_error;
 typedef int32_t runsd_status;
 
 /**
+ * One log record, borrowed during the call of a log callback.
+ */
+typedef struct {
+  /**
+   * The size of this structure in this version of the library.
+   */
+  size_t size;
+  /**
+   * `RUNSD_LOG_ERROR` to `RUNSD_LOG_TRACE`.
+   */
+  int32_t level;
+  /**
+   * When it was said, in nanoseconds since 1970 in UTC.
+   */
+  uint64_t unix_ns;
+  /**
+   * The part of runsd that speaks, such as `dns`.
+   */
+  const char *target;
+  /**
+   * One sentence or more, without a final newline and without secrets.
+   */
+  const char *message;
+} runsd_log_record;
+
+/**
+ * A log callback: `user` is what `runsd_config_set_log` was given, `record` is
+ * valid during the call.
+ */
+typedef void (*runsd_log_fn)(void *user, const runsd_log_record *record);
+
+/**
+ * Gives the `user` of a log callback up.
+ */
+typedef void (*runsd_drop_fn)(void *user);
+
+/**
  * What `runsd_stop` did. Set `size` to `sizeof(runsd_stop_report)` before.
  */
 typedef struct {
@@ -88,6 +150,61 @@ typedef struct {
    */
   uint64_t aborted;
 } runsd_stop_report;
+
+/**
+ * Counts since an engine's start. Set `size` to `sizeof(runsd_stats)` before;
+ * fields that the library does not know stay as they are.
+ */
+typedef struct {
+  /**
+   * The size of this structure as the caller was compiled with it.
+   */
+  size_t size;
+  /**
+   * DNS queries received.
+   */
+  uint64_t dns_queries;
+  /**
+   * DNS queries passed to the original nameservers.
+   */
+  uint64_t dns_forwarded;
+  /**
+   * DNS queries answered with SERVFAIL.
+   */
+  uint64_t dns_failed;
+  /**
+   * Connections that apps opened to the proxy.
+   */
+  uint64_t proxy_connections;
+  /**
+   * Requests that apps sent.
+   */
+  uint64_t proxy_requests;
+  /**
+   * Requests that the proxy itself answered with an error.
+   */
+  uint64_t proxy_errors;
+  /**
+   * Connections opened to services.
+   */
+  uint64_t upstream_connections;
+  /**
+   * Requests sent on a connection that had been used before.
+   */
+  uint64_t upstream_reused;
+  /**
+   * Tokens fetched from their source.
+   */
+  uint64_t token_fetches;
+  /**
+   * Token fetches that failed.
+   */
+  uint64_t token_failures;
+  /**
+   * Internal errors caught, each of which ended one exchange.
+   */
+  uint64_t panics;
+} runsd_stats;
 
 /**
  * Done.
@@ -115,7 +232,7 @@ typedef struct {
 #define RUNSD_E_STATE 4
 
 /**
- * Another engine of this process has it.
+ * Another engine of this process has it, or the call was made in a log callback.
  */
 #define RUNSD_E_BUSY 5
 
@@ -179,10 +296,35 @@ RUNSD_NODISCARD runsd_config *runsd_config_new(uint32_t abi);
  * `config` is NULL or not freed and used by no other thread; `key` and `value`
  * are NULL or NUL-terminated; `error` is NULL or writable.
  */
+RUNSD_NODISCARD
 runsd_status runsd_config_set(runsd_config *config,
                               const char *key,
                               const char *value,
                               runsd_error **error);
+
+/**
+ * Sends the log of engines that are started with this configuration to
+ * `callback` instead of standard error; the key `log_level` says what is worth
+ * a record. Each engine calls it from one thread of its own, one record at a
+ * time, and never after `runsd_stop` or `runsd_engine_free` has returned; while
+ * it is busy records wait, and those that find no room are counted and told as
+ * one record. In it `runsd_stop` and `runsd_wait` answer `RUNSD_E_BUSY`, and
+ * `runsd_engine_free` leaves the stopping to another thread.
+ *
+ * `drop_user`, which may be NULL, is called exactly once with `user`: when the
+ * configuration has been freed or given another callback, and the last engine
+ * that was started with it has stopped; on the thread where that happens.
+ * It is not called if this function fails. Does not block.
+ *
+ * # Safety
+ * `config` is NULL or not freed and used by no other thread; `callback` and
+ * `drop_user` may be called with `user` from any thread.
+ */
+RUNSD_NODISCARD
+runsd_status runsd_config_set_log(runsd_config *config,
+                                  runsd_log_fn callback,
+                                  void *user,
+                                  runsd_drop_fn drop_user);
 
 /**
  * Frees a configuration; NULL is fine. Engines that were started with it go on.
@@ -196,12 +338,14 @@ void runsd_config_free(runsd_config *config);
  * Starts an engine and stores it in `*out`: when this returns, its sockets are
  * bound and resolv.conf is written or left on purpose. The caller frees it with
  * `runsd_engine_free`. Blocks, usually for some milliseconds and for at most
- * about 2 s while the metadata server is silent.
+ * about 2 s while the metadata server is silent. `RUNSD_E_FORKED` in a process
+ * that was forked from one that had an engine.
  *
  * # Safety
  * `config` is NULL or not freed and not being changed; `out` is NULL or
  * writable; `error` is NULL or writable.
  */
+RUNSD_NODISCARD
 runsd_status runsd_start(const runsd_config *config,
                          runsd_engine **out,
                          runsd_error **error);
@@ -210,7 +354,9 @@ runsd_status runsd_start(const runsd_config *config,
  * Stops an engine: restores resolv.conf, refuses new work, lets what is under
  * way finish for at most `drain_ms` milliseconds, then cuts it. `report` may be
  * NULL. Calling it again, or from several threads, gives the same report.
- * Blocks for at most about `drain_ms`. The engine must still be freed.
+ * Blocks for at most about `drain_ms`, and for as long as a log callback takes
+ * for the last records. The engine must still be freed. `RUNSD_E_BUSY` in the
+ * engine's own log callback; `RUNSD_E_FORKED` in a child process.
  *
  * # Safety
  * `engine` is NULL or not freed; `report` is NULL or writable, with its `size`
@@ -220,6 +366,21 @@ runsd_status runsd_stop(const runsd_engine *engine,
                         uint32_t drain_ms,
                         runsd_stop_report *report,
                         runsd_error **error);
+
+/**
+ * Waits until an engine has stopped or failed, for at most `timeout_ms`
+ * milliseconds; a negative number waits without end. `RUNSD_E_TIMEOUT` if it
+ * still runs; if it failed, another error whose message is the cause.
+ * `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
+ * process. The engine must not be freed meanwhile.
+ *
+ * # Safety
+ * `engine` is NULL or not freed; `cause` is NULL or writable.
+ */
+RUNSD_NODISCARD
+runsd_status runsd_wait(const runsd_engine *engine,
+                        int64_t timeout_ms,
+                        runsd_error **cause);
 
 /**
  * Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL. Does
@@ -256,7 +417,8 @@ size_t runsd_dns_addr(const runsd_engine *engine,
 
 /**
  * Frees an engine, and stops it at once if it still runs; NULL is fine. Blocks
- * until its threads have ended.
+ * until its threads have ended, but in a log callback, where another thread
+ * stops it. In a child process it leaves everything as it is, on purpose.
  *
  * # Safety
  * `engine` is NULL or not freed, and is not used again by any thread.
@@ -295,6 +457,18 @@ int32_t runsd_error_os(const runsd_error *error);
  * `error` is NULL or an error that has not been freed, and is not used again.
  */
 void runsd_error_free(runsd_error *error);
+
+/**
+ * Reads the counts of an engine. Does not block; any thread, also in a log
+ * callback, and after the engine has stopped. `RUNSD_E_FORKED` in a child
+ * process.
+ *
+ * # Safety
+ * `engine` is NULL or not freed; `stats` is NULL or writable, with its `size` set.
+ */
+RUNSD_NODISCARD
+runsd_status runsd_get_stats(const runsd_engine *engine,
+                             runsd_stats *stats);
 
 /**
  * The version of this interface that the library implements. Does not block;

@@ -156,6 +156,11 @@ impl World {
         start(&mut self.command(options, app)).wait()
     }
 
+    /// Runs `runsd ARGUMENTS` to its end.
+    pub fn run_plain(&self, arguments: &[&str]) -> Ran {
+        start(&mut self.command(arguments, &[])).wait()
+    }
+
     /// The command `runsd OPTIONS -- APP`.
     pub fn command(&self, options: &[&str], app: &[&str]) -> Command {
         let mut command = self.sim.command(runsd());

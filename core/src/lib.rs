@@ -9,15 +9,20 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! let engine = runsd::Engine::builder().set("region", "us-east1").start()?;
+//! let engine = runsd::Engine::builder().region("us-east1").start()?;
 //! println!("{} mode", engine.mode());
 //! engine.stop(Duration::from_secs(5))?;
 //! # Ok::<(), runsd::Error>(())
 //! ```
 //!
-//! The engine runs on threads of its own and needs no async runtime of the
+//! [`Builder::start_async`], [`Engine::wait_async`] and [`Engine::stop_async`] are
+//! futures for any runtime. The engine runs on threads of its own and needs no async runtime of the
 //! caller's. Everything it opens, writes or starts is gone after
 //! [`Engine::stop`], which dropping the last handle does too.
+
+// What callers see has a name that they can write: nothing of async-std's, of
+// the TLS library's or of the rooms' own gets out.
+#![deny(unnameable_types)]
 
 mod auth;
 #[cfg(feature = "cli")]
@@ -34,7 +39,10 @@ mod settings;
 mod sys;
 mod telemetry;
 
-pub use engine::{Builder, Engine, Error, ErrorKind, Mode, State, Stats, StopReport};
+pub use engine::{
+    Builder, Engine, Error, ErrorKind, Finding, Mode, Report, ResolvConf, State, Stats, StopReport,
+    Verdict, diagnose, explain,
+};
 pub use telemetry::{Level, Record};
 
 /// The version of this library, `MAJOR.MINOR.PATCH`.

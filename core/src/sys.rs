@@ -27,7 +27,7 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     // open, which a set*id call of the embedding program depends on.
     let _restore = unsafe {
         libc::sigfillset(blocked.as_mut_ptr());
-        for signal in SYNCHRONOUS {
+        for signal in signals::SYNCHRONOUS {
             libc::sigdelset(blocked.as_mut_ptr(), signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), before.as_mut_ptr());
@@ -36,19 +36,30 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Signals that an instruction of the thread itself causes; blocking these
-/// would turn a fault into a silent death.
-const SYNCHRONOUS: [libc::c_int; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+mod fork;
+#[cfg(feature = "cli")]
+mod report;
+mod signals;
+
+pub(crate) use fork::{claim_process, forget, forked_from, remember};
+
+/// A process id, or the id of the group that this process leads.
+pub(crate) type Pid = libc::pid_t;
 
 #[cfg(feature = "cli")]
-pub(crate) use process::*;
+pub(crate) use {
+    process::*,
+    report::{Change, Fault, Step},
+    signals::Signal,
+};
 
 /// What only a program of its own may do: its process, its children, its terminal.
 #[cfg(feature = "cli")]
 mod process {
-    use super::{SYNCHRONOUS, inherited};
-    use libc::{c_char, c_int, c_long, pid_t};
+    use super::report::{Change, Fault, Step};
+    use super::signals::{ASYNCHRONOUS, Signal, SignalSet};
+    use super::{Pid, inherited};
+    use libc::{c_char, c_int, c_long};
     use std::ffi::{CStr, CString};
     use std::io::{self, Read};
     use std::mem::MaybeUninit;
@@ -56,33 +67,8 @@ mod process {
     use std::ptr;
     use std::time::Duration;
 
-    /// A process id, or the id of the group that this process leads.
-    pub(crate) type Pid = pid_t;
-
-    /// The kernel's own form of a set: bit `n - 1` is signal `n`. libc's form
-    /// leaves out two or three signals that an app may well be sent.
-    pub(super) type SignalSet = u64;
-
-    pub(super) const fn bit(signal: c_int) -> SignalSet {
-        1 << (signal - 1)
-    }
-
-    const fn asynchronous() -> SignalSet {
-        let mut set = !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
-        let mut index = 0;
-        while index < SYNCHRONOUS.len() {
-            set &= !bit(SYNCHRONOUS[index]);
-            index += 1;
-        }
-        set
-    }
-
     fn checked(result: c_long) -> io::Result<c_long> {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
-    }
-
-    fn last_errno() -> c_int {
-        io::Error::last_os_error().raw_os_error().unwrap_or_default()
     }
 
     /// Blocks every asynchronous signal in this thread and in the threads it
@@ -90,7 +76,7 @@ mod process {
     /// SIGCHLD is overruled, since it would lose the exit codes of children.
     pub(crate) fn take_over_signals() {
         inherited::set_disposition(libc::SIGCHLD, libc::SIG_DFL);
-        set_mask(libc::SIG_BLOCK, asynchronous());
+        set_mask(libc::SIG_BLOCK, ASYNCHRONOUS);
     }
 
     pub(super) fn set_mask(how: c_int, set: SignalSet) -> SignalSet {
@@ -108,21 +94,10 @@ mod process {
         before
     }
 
-    /// A signal that was sent to this process.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Signal {
-        /// Its number.
-        pub(crate) number: c_int,
-        /// The kernel itself sent it, as a terminal's driver does.
-        pub(crate) by_kernel: bool,
-        /// This process sent it to itself, as a write to a closed pipe does.
-        pub(crate) by_ourselves: bool,
-    }
-
     /// Waits for a signal that [`take_over_signals`] blocked. `None` after
     /// `timeout`, or earlier when this process was stopped and continued.
     pub(crate) fn next_signal(timeout: Option<Duration>) -> Option<Signal> {
-        let set = asynchronous();
+        let set = ASYNCHRONOUS;
         let limit = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
             tv_nsec: c_long::from(timeout.subsec_nanos()),
@@ -196,21 +171,10 @@ mod process {
         }
     }
 
-    fn set_open_files((soft, hard): (libc::rlim_t, libc::rlim_t)) -> bool {
+    pub(super) fn set_open_files((soft, hard): (libc::rlim_t, libc::rlim_t)) -> bool {
         let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: the limit outlives the call.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
-    }
-
-    /// What happened to a child.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Change {
-        /// It exited with this code.
-        Exited(c_int),
-        /// This signal ended it.
-        Killed(c_int),
-        /// This signal stopped it.
-        Stopped(c_int),
     }
 
     /// The next child with news, ours or adopted; `None` if there is no news.
@@ -224,16 +188,9 @@ mod process {
             if pid <= 0 {
                 return None;
             }
-            let change = if libc::WIFEXITED(status) {
-                Change::Exited(libc::WEXITSTATUS(status))
-            } else if libc::WIFSIGNALED(status) {
-                Change::Killed(libc::WTERMSIG(status))
-            } else if libc::WIFSTOPPED(status) {
-                Change::Stopped(libc::WSTOPSIG(status))
-            } else {
-                continue;
-            };
-            return Some((pid, change));
+            if let Some(change) = Change::of(status) {
+                return Some((pid, change));
+            }
         }
     }
 
@@ -310,54 +267,10 @@ mod process {
         pub(crate) takes_terminal: bool,
     }
 
-    /// What the child was doing when it failed.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[repr(u8)]
-    pub(crate) enum Step {
-        /// Making its process group, or taking the terminal.
-        Group,
-        /// Giving up the groups of this process.
-        Groups,
-        /// Becoming another group.
-        GroupId,
-        /// Becoming another user.
-        UserId,
-        /// Asking to end with this process.
-        ParentDeath,
-        /// Executing a file.
-        Exec,
-    }
-
-    /// Why a program did not begin.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Fault {
-        /// What failed.
-        pub(crate) step: Step,
-        /// The system's error number.
-        pub(crate) errno: c_int,
-        /// For [`Step::Exec`]: which of the paths this is about.
-        pub(crate) path: usize,
-    }
-
-    impl Fault {
-        fn last(step: Step) -> Fault {
-            Fault { step, errno: last_errno(), path: 0 }
-        }
-
-        fn bytes(self) -> [u8; 9] {
-            let [e0, e1, e2, e3] = self.errno.to_ne_bytes();
-            let [p0, p1, p2, p3] = u32::try_from(self.path).unwrap_or(u32::MAX).to_ne_bytes();
-            [self.step as u8, e0, e1, e2, e3, p0, p1, p2, p3]
-        }
-
-        fn from_bytes([step, e0, e1, e2, e3, p0, p1, p2, p3]: [u8; 9]) -> Fault {
-            let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId, Step::ParentDeath];
-            Fault {
-                step: steps.get(usize::from(step)).copied().unwrap_or(Step::Exec),
-                errno: c_int::from_ne_bytes([e0, e1, e2, e3]),
-                path: u32::from_ne_bytes([p0, p1, p2, p3]) as usize,
-            }
-        }
+    /// The last call of `step` failed.
+    fn fault(step: Step) -> Fault {
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or_default();
+        Fault { step, errno, path: 0 }
     }
 
     impl Program {
@@ -417,10 +330,10 @@ mod process {
             // threads that a child does not have.
             unsafe {
                 if self.own_group && libc::setpgid(0, 0) == -1 {
-                    return Fault::last(Step::Group);
+                    return fault(Step::Group);
                 }
                 if self.takes_terminal && libc::tcsetpgrp(0, libc::getpid()) == -1 {
-                    return Fault::last(Step::Group);
+                    return fault(Step::Group);
                 }
                 inherited::restore_but_mask();
                 if let Some(fault) = self.ids.as_ref().and_then(become_user) {
@@ -429,7 +342,7 @@ mod process {
                 if let Some(parent) = parent {
                     let signal = libc::SIGKILL as libc::c_ulong;
                     if libc::prctl(libc::PR_SET_PDEATHSIG, signal) == -1 {
-                        return Fault::last(Step::ParentDeath);
+                        return fault(Step::ParentDeath);
                     }
                     if libc::getppid() != parent {
                         // It was killed before it could be followed.
@@ -445,7 +358,7 @@ mod process {
         /// to the next, one that may not be executed is remembered.
         /// Async-signal-safe.
         fn exec(&self) -> Fault {
-            let mut fault = Fault { step: Step::Exec, errno: libc::ENOENT, path: 0 };
+            let mut worst = Fault { step: Step::Exec, errno: libc::ENOENT, path: 0 };
             for (index, path) in self.paths.iter().enumerate() {
                 // SAFETY: C strings, and arrays that end with a null.
                 unsafe {
@@ -455,18 +368,18 @@ mod process {
                         self.environment.pointers.as_ptr(),
                     )
                 };
-                let this = Fault { path: index, ..Fault::last(Step::Exec) };
+                let this = Fault { path: index, ..fault(Step::Exec) };
                 match this.errno {
                     libc::ENOENT
                     | libc::ENOTDIR
                     | libc::ESTALE
                     | libc::ENODEV
                     | libc::ETIMEDOUT => {}
-                    libc::EACCES => fault = this,
+                    libc::EACCES => worst = this,
                     _ => return this,
                 }
             }
-            fault
+            worst
         }
     }
 
@@ -477,21 +390,16 @@ mod process {
         // SAFETY: the list of groups has the length that is given.
         unsafe {
             if libc::syscall(libc::SYS_setgroups, ids.others.len(), ids.others.as_ptr()) == -1 {
-                return Some(Fault::last(Step::Groups));
+                return Some(fault(Step::Groups));
             }
             if libc::syscall(libc::SYS_setresgid, group, group, group) == -1 {
-                return Some(Fault::last(Step::GroupId));
+                return Some(fault(Step::GroupId));
             }
             if libc::syscall(libc::SYS_setresuid, user, user, user) == -1 {
-                return Some(Fault::last(Step::UserId));
+                return Some(fault(Step::UserId));
             }
         }
         None
-    }
-
-    /// Restores the limit that [`raise_open_files`] raised.
-    pub(super) fn restore_open_files() {
-        set_open_files(inherited::open_files());
     }
 }
 
@@ -500,7 +408,8 @@ mod process {
 /// 2 before the program's own first line.
 #[cfg(feature = "cli")]
 mod inherited {
-    use super::process::{self, SignalSet, bit};
+    use super::process;
+    use super::signals::{SignalSet, bit};
     use libc::c_int;
     use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
@@ -578,7 +487,7 @@ mod inherited {
             let was = if ignored & bit(signal) == 0 { libc::SIG_DFL } else { libc::SIG_IGN };
             set_disposition(signal, was);
         }
-        process::restore_open_files();
+        process::set_open_files(open_files());
         let closed = CLOSED.load(Relaxed);
         for fd in (0..3).filter(|fd| closed & 1 << fd != 0) {
             // SAFETY: the standard library put /dev/null there.

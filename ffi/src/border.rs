@@ -61,6 +61,24 @@ pub(crate) unsafe fn text(pointer: *const c_char, what: &str) -> Result<String, 
     bytes.to_str().map(str::to_owned).map_err(|_| Failure::utf8(what))
 }
 
+/// The part of a structure that a caller was compiled with: as much of `value`
+/// as `size` says, so that a program that knows fewer fields gets those.
+///
+/// # Safety
+/// `out` is NULL or has `size` writable bytes, and begins with that `size`.
+pub(crate) unsafe fn fill<T: Copy>(out: *mut T, size: usize, value: &T) {
+    let bytes = size.min(size_of::<T>());
+    let skip = size_of::<usize>();
+    if let Some(length) = bytes.checked_sub(skip)
+        && !out.is_null()
+    {
+        let from = std::ptr::from_ref(value).cast::<u8>();
+        // SAFETY: both have `bytes` bytes, by this function's contract and by
+        // the minimum above; the size itself stays the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from.add(skip), out.cast::<u8>().add(skip), length) }
+    }
+}
+
 /// Takes back what [`Box::into_raw`] gave to a caller, and drops it.
 ///
 /// # Safety

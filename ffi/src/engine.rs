@@ -1,6 +1,6 @@
 //! Engines.
 
-use crate::border::{borrow, fallible, free, infallible};
+use crate::border::{borrow, fallible, fill, free, infallible};
 use crate::config::runsd_config;
 use crate::error::{Failure, runsd_error};
 use crate::status::{self, Status};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A running engine. Any thread may use it, several at once.
 #[allow(non_camel_case_types, reason = "the name in C")]
-pub struct runsd_engine(Engine);
+pub struct runsd_engine(pub(crate) Engine);
 
 /// What `runsd_stop` did. Set `size` to `sizeof(runsd_stop_report)` before.
 #[allow(non_camel_case_types, reason = "the name in C")]
@@ -27,12 +27,14 @@ pub struct runsd_stop_report {
 /// Starts an engine and stores it in `*out`: when this returns, its sockets are
 /// bound and resolv.conf is written or left on purpose. The caller frees it with
 /// `runsd_engine_free`. Blocks, usually for some milliseconds and for at most
-/// about 2 s while the metadata server is silent.
+/// about 2 s while the metadata server is silent. `RUNSD_E_FORKED` in a process
+/// that was forked from one that had an engine.
 ///
 /// # Safety
 /// `config` is NULL or not freed and not being changed; `out` is NULL or
 /// writable; `error` is NULL or writable.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn runsd_start(
     config: *const runsd_config,
     out: *mut *mut runsd_engine,
@@ -56,7 +58,9 @@ pub unsafe extern "C" fn runsd_start(
 /// Stops an engine: restores resolv.conf, refuses new work, lets what is under
 /// way finish for at most `drain_ms` milliseconds, then cuts it. `report` may be
 /// NULL. Calling it again, or from several threads, gives the same report.
-/// Blocks for at most about `drain_ms`. The engine must still be freed.
+/// Blocks for at most about `drain_ms`, and for as long as a log callback takes
+/// for the last records. The engine must still be freed. `RUNSD_E_BUSY` in the
+/// engine's own log callback; `RUNSD_E_FORKED` in a child process.
 ///
 /// # Safety
 /// `engine` is NULL or not freed; `report` is NULL or writable, with its `size`
@@ -72,16 +76,42 @@ pub unsafe extern "C" fn runsd_stop(
         // SAFETY: NULL or valid by this function's contract.
         let engine = unsafe { borrow(engine, "engine") }?;
         let stopped = engine.0.stop(Duration::from_millis(drain_ms.into()))?;
-        // SAFETY: NULL or writable by this function's contract.
-        if let Some(report) = unsafe { report.as_mut() }
-            && report.size >= size_of::<runsd_stop_report>()
-        {
-            report.aborted = stopped.aborted as u64;
+        if !report.is_null() {
+            // SAFETY: not NULL, so it begins with its size by this function's contract.
+            let size = unsafe { (*report).size };
+            let value = runsd_stop_report { size, aborted: stopped.aborted as u64 };
+            // SAFETY: writable in its size by this function's contract.
+            unsafe { fill(report, size, &value) };
         }
         Ok(())
     };
     // SAFETY: `error` is NULL or writable by this function's contract.
     unsafe { fallible(error, work) }
+}
+
+/// Waits until an engine has stopped or failed, for at most `timeout_ms`
+/// milliseconds; a negative number waits without end. `RUNSD_E_TIMEOUT` if it
+/// still runs; if it failed, another error whose message is the cause.
+/// `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
+/// process. The engine must not be freed meanwhile.
+///
+/// # Safety
+/// `engine` is NULL or not freed; `cause` is NULL or writable.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn runsd_wait(
+    engine: *const runsd_engine,
+    timeout_ms: i64,
+    cause: *mut *mut runsd_error,
+) -> Status {
+    let work = || {
+        // SAFETY: NULL or valid by this function's contract.
+        let engine = unsafe { borrow(engine, "engine") }?;
+        engine.0.wait(u64::try_from(timeout_ms).ok().map(Duration::from_millis))?;
+        Ok(())
+    };
+    // SAFETY: `cause` is NULL or writable by this function's contract.
+    unsafe { fallible(cause, work) }
 }
 
 /// Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL. Does
@@ -98,6 +128,7 @@ pub unsafe extern "C" fn runsd_state(engine: *const runsd_engine) -> i32 {
             State::Running => status::RUNSD_RUNNING,
             State::Stopping => status::RUNSD_STOPPING,
             State::Stopped => status::RUNSD_STOPPED,
+            State::Forked => status::RUNSD_FORKED,
             _ => status::RUNSD_FAILED,
         }
     })
@@ -161,7 +192,8 @@ unsafe fn address(
 }
 
 /// Frees an engine, and stops it at once if it still runs; NULL is fine. Blocks
-/// until its threads have ended.
+/// until its threads have ended, but in a log callback, where another thread
+/// stops it. In a child process it leaves everything as it is, on purpose.
 ///
 /// # Safety
 /// `engine` is NULL or not freed, and is not used again by any thread.

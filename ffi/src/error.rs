@@ -38,6 +38,10 @@ impl Failure {
         Failure::new(status::RUNSD_E_PANIC, text.to_owned())
     }
 
+    pub(crate) fn forked() -> Failure {
+        Failure::new(status::RUNSD_E_FORKED, "the engine is the parent process's".to_owned())
+    }
+
     pub(crate) fn code(&self) -> Status {
         self.code
     }
@@ -49,6 +53,7 @@ impl From<runsd::Error> for Failure {
             ErrorKind::Config => status::RUNSD_E_CONFIG,
             ErrorKind::State => status::RUNSD_E_STATE,
             ErrorKind::Busy => status::RUNSD_E_BUSY,
+            ErrorKind::Forked => status::RUNSD_E_FORKED,
             ErrorKind::Timeout => status::RUNSD_E_TIMEOUT,
             ErrorKind::AddrInUse => status::RUNSD_E_ADDR_IN_USE,
             ErrorKind::Permission => status::RUNSD_E_PERMISSION,

@@ -19,7 +19,7 @@ pub const RUNSD_E_UTF8: Status = 2;
 pub const RUNSD_E_CONFIG: Status = 3;
 /// The call does not fit the engine's state.
 pub const RUNSD_E_STATE: Status = 4;
-/// Another engine of this process has it.
+/// Another engine of this process has it, or the call was made in a log callback.
 pub const RUNSD_E_BUSY: Status = 5;
 /// Called in a child process that was forked from the engine's.
 pub const RUNSD_E_FORKED: Status = 6;
@@ -37,6 +37,17 @@ pub const RUNSD_E_RESOLV: Status = 11;
 pub const RUNSD_E_METADATA: Status = 12;
 /// A defect of runsd; please report it.
 pub const RUNSD_E_PANIC: Status = 99;
+
+/// A log record's level: failed for good.
+pub const RUNSD_LOG_ERROR: i32 = 1;
+/// A log record's level: works less well than it should.
+pub const RUNSD_LOG_WARN: i32 = 2;
+/// A log record's level: a milestone.
+pub const RUNSD_LOG_INFO: i32 = 3;
+/// A log record's level: for whoever looks into something odd.
+pub const RUNSD_LOG_DEBUG: i32 = 4;
+/// A log record's level: everything.
+pub const RUNSD_LOG_TRACE: i32 = 5;
 
 /// `runsd_state`: not running yet.
 pub const RUNSD_STARTING: i32 = 1;

@@ -59,8 +59,24 @@ fn tool(name: &str) -> String {
 
 #[test]
 fn curl() {
-    every_name_works(&["curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}\\n",
-        "-o", "/dev/null", "-o", "/dev/null", "-o", "/dev/null", "-o", "/dev/null"]);
+    every_name_works(&[
+        "curl",
+        "-sS",
+        "-m",
+        "30",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}\\n",
+        "-o",
+        "/dev/null",
+        "-o",
+        "/dev/null",
+        "-o",
+        "/dev/null",
+        "-o",
+        "/dev/null",
+    ]);
 }
 
 #[test]

@@ -29,11 +29,7 @@ fn a_mistake_on_the_command_line() {
     says(&plain(&["--"]), 2, &["COMMAND"]);
     says(&plain(&["--regoin", "x", "--", "true"]), 2, &["--regoin", "'--region'"]);
     says(&plain(&["--region", "mars", "--", "true"]), 2, &["--region", "mars"]);
-    says(
-        &plain(&["--threads", "0", "--ndots", "x", "--", "true"]),
-        2,
-        &["--threads", "--ndots"],
-    );
+    says(&plain(&["--threads", "0", "--ndots", "x", "--", "true"]), 2, &["--threads", "--ndots"]);
     says(&plain(&["--config", "/nonexistent.json", "--", "true"]), 2, &["/nonexistent.json"]);
     says(&plain(&["--", "no-such-program"]), 127, &["no-such-program", "not found"]);
     says(&plain(&["--", "/etc/passwd"]), 126, &["/etc/passwd"]);
@@ -66,7 +62,7 @@ fn a_taken_port_leads_to_proxy_mode_or_with_strict_to_an_end() {
 fn an_app_that_listens_on_port_80_itself() {
     let world = World::default();
     let app = "import http.server, threading, urllib.request\n\
-        server = http.server.HTTPServer(('127.0.0.1', 80), http.server.SimpleHTTPRequestHandler)\n\
+        server = http.server.HTTPServer(('0.0.0.0', 80), http.server.SimpleHTTPRequestHandler)\n\
         print(urllib.request.urlopen('http://hello/', timeout=30).status)";
     let mut command = world.command(&[], &["python3", "-c", app]);
     command.env("PORT", "80");

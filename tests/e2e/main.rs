@@ -3,6 +3,8 @@
 mod apps;
 mod bad_input;
 mod dist;
+mod inspect;
 mod names;
 mod process;
+mod settings;
 mod tokens;

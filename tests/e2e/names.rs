@@ -106,3 +106,16 @@ fn dns_is_answered_over_udp_and_tcp_by_any_resolver() {
         .collect();
     assert!(leaked.is_empty(), "our zone must not be asked for upstream: {leaked:?}");
 }
+
+#[test]
+fn without_namespaces_everything_works_on_loopback() {
+    let machine = std::fs::read("/etc/resolv.conf").ok();
+    let world = World::new(Options { loopback: true, ..Options::default() });
+    for (url, status) in [("http://hello/", " 200"), ("http://hello.us-east1/", " 200")] {
+        let ran = world.curl(&[url]);
+        assert!(ran.ok().ends_with(status), "{ran:?}");
+        assert_eq!(ran.err, "");
+    }
+    assert_eq!(world.sim.metadata().token_fetches(), 2);
+    assert_eq!(std::fs::read("/etc/resolv.conf").ok(), machine);
+}

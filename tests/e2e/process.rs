@@ -127,7 +127,8 @@ fn a_runsd_inside_a_runsd_leaves_everything_to_the_first() {
     let world = World::default();
     let inner = runsd_tests::runsd();
     let inner = inner.to_string_lossy();
-    let ran = world.run(&[], &[&inner, "--", "curl", "-sS", "-w", " %{http_code}", "http://hello/"]);
+    let ran =
+        world.run(&[], &[&inner, "--", "curl", "-sS", "-w", " %{http_code}", "http://hello/"]);
     assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
     assert_eq!(ran.err, "");
 }
@@ -145,8 +146,17 @@ fn a_command_may_act_as_another_user() {
 fn every_flag_of_the_first_runsd_is_accepted() {
     let world = World::default();
     let ran = world.run(
-        &["-v=5", "-gcp_region=us-east1", "-domain", "run.internal", "-ndots=4", "-logtostderr",
-          "-nameserver=169.254.169.254", "-resolv_conf_file", "/etc/resolv.conf"],
+        &[
+            "-v=5",
+            "-gcp_region=us-east1",
+            "-domain",
+            "run.internal",
+            "-ndots=4",
+            "-logtostderr",
+            "-nameserver=169.254.169.254",
+            "-resolv_conf_file",
+            "/etc/resolv.conf",
+        ],
         &["curl", "-sS", "-w", " %{http_code}", "http://hello/"],
     );
     assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
@@ -183,10 +193,14 @@ fn without_rights_the_proxy_mode_serves_an_unprivileged_user() {
     let copy = place.join("runsd");
     std::fs::copy(runsd, &copy).expect("a copy");
     let mut command = world.sim.command("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&copy)
-        .args(["--", "curl", "-sS", "-w", " %{http_code}", "http://hello/"]);
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy).args([
+        "--",
+        "curl",
+        "-sS",
+        "-w",
+        " %{http_code}",
+        "http://hello/",
+    ]);
     let ran = start(&mut command).wait();
     std::fs::remove_dir_all(&place).expect("the folder");
     assert!(ran.ok().ends_with(" 200"), "{ran:#?}");

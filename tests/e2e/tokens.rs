@@ -30,7 +30,8 @@ fn fifty_requests_cost_one_token() {
 #[test]
 fn fifty_requests_at_once_cost_one_token() {
     let world = World::default();
-    let app = "seq 50 | xargs -P 50 -I{} curl -sS -m 30 -o /dev/null -w '%{http_code} ' http://hello/{}";
+    let app =
+        "seq 50 | xargs -P 50 -I{} curl -sS -m 30 -o /dev/null -w '%{http_code} ' http://hello/{}";
     let ran = world.run(&[], &["sh", "-c", app]);
     assert_eq!(ran.ok(), "200 ".repeat(50));
     assert_eq!(world.sim.metadata().token_fetches(), 1);
@@ -81,10 +82,7 @@ fn the_audience_of_a_tagged_name_is_untagged() {
     answered(&world.curl(&["http://green---hello/"]), 200);
     let seen = &world.sim.front().requests()[0];
     assert_eq!(seen.tag.as_deref(), Some("green"));
-    assert_eq!(
-        seen.audience.as_deref(),
-        Some("https://hello-123456789012.us-central1.run.app")
-    );
+    assert_eq!(seen.audience.as_deref(), Some("https://hello-123456789012.us-central1.run.app"));
 }
 
 #[test]

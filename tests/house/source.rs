@@ -21,7 +21,10 @@ pub fn root() -> PathBuf {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Source {
-        let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+        let is_test = path.ends_with("tests.rs")
+            || path.ends_with("/testing.rs")
+            || path.contains("/tests/")
+            || path.starts_with("tests/");
         let code = if is_test { String::new() } else { product_code(text) };
         Source { path: path.to_owned(), text: text.to_owned(), code }
     }

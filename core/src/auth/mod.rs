@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 pub use cache::TokenCache;
 pub use jitter::jittered;
-pub use jwt::{claims, is_spent};
+pub use jwt::claims;
 
 /// A token that proves the caller to one audience. Its text appears in no log,
 /// error or `Debug` output.

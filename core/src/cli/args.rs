@@ -1,12 +1,17 @@
 //! The command line: from what was typed to settings and a command. Flags,
 //! their help and their checks come from the table of settings.
 
+use super::completions::{self, Shell};
 use super::legacy;
 use crate::settings::{self, Form, Layer, Origin, SETTINGS, Setting};
 use clap::builder::{OsStringValueParser, PathBufValueParser, StyledStr};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The one option that is no setting, because it says where settings are.
+pub(super) const CONFIG_HELP: &str =
+    "Settings from a JSON file; its keys are the flags' names with _ for -";
 
 /// What is to be done.
 #[derive(Debug)]
@@ -15,6 +20,20 @@ pub(super) enum Task {
     Run(Vec<OsString>),
     /// Serve until told to end.
     Serve,
+    /// Say what becomes of a name.
+    Explain {
+        /// The name, as an app types it.
+        name: String,
+        /// For programs.
+        json: bool,
+    },
+    /// Look at what stands in the way.
+    Doctor {
+        /// A service to call.
+        name: Option<String>,
+        /// For programs.
+        json: bool,
+    },
 }
 
 /// A command line that makes sense.
@@ -39,29 +58,75 @@ pub(super) struct Ending {
 
 /// Reads the arguments after the program's own name.
 pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, Ending> {
-    let split = legacy::split(arguments);
+    let mut split = legacy::split(arguments);
+    let words = match split.command.first().and_then(|first| first.to_str()) {
+        Some("serve" | "explain" | "doctor" | "completions") if !split.dashed => {
+            Some(subcommand(&mut split))
+        }
+        _ => None,
+    };
+    let json = words.is_some() && take_json(&mut split.flags);
     let matches = command()
         .try_get_matches_from(split.flags)
         .map_err(|error| Ending { text: error.to_string(), is_error: error.use_stderr() })?;
-    let flags = layer(&matches);
-    let file = matches.get_one::<PathBuf>("config").cloned();
-    let first = split.command.first().and_then(|first| first.to_str());
-    let task = match first {
-        Some("serve") if !split.dashed => serve(&split.command)?,
-        Some(_) => Task::Run(split.command),
+    let task = match words {
+        Some(words) => own_task(&words, json)?,
         None if split.command.is_empty() => return Err(no_command()),
         None => Task::Run(split.command),
     };
-    Ok(Parsed { flags, file, task })
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    Ok(Parsed { flags: layer(&matches), file, task })
 }
 
-fn serve(command: &[OsString]) -> Result<Task, Ending> {
-    match command.get(1) {
-        None => Ok(Task::Serve),
-        Some(extra) => Err(mistake(format!(
-            "runsd serve takes no arguments, but got {extra:?}; its options go before: \
-             runsd [OPTIONS] serve\nTo run a program called serve: runsd -- serve"
+/// The words of a task of our own; its options may stand anywhere among them.
+fn subcommand(split: &mut legacy::Split) -> Vec<OsString> {
+    let mut rest = std::mem::take(&mut split.command);
+    let mut words = Vec::new();
+    while !rest.is_empty() {
+        let part = legacy::split(rest.into_iter());
+        split.flags.extend(part.flags.into_iter().skip(1));
+        rest = part.command;
+        if !rest.is_empty() {
+            words.push(rest.remove(0));
+        }
+    }
+    words
+}
+
+fn take_json(flags: &mut Vec<OsString>) -> bool {
+    let before = flags.len();
+    flags.retain(|flag| flag != "--json");
+    flags.len() < before
+}
+
+fn own_task(words: &[OsString], json: bool) -> Result<Task, Ending> {
+    let texts: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    match texts.as_slice() {
+        ["serve"] if !json => Ok(Task::Serve),
+        ["explain", name] => Ok(Task::Explain { name: (*name).to_owned(), json }),
+        ["doctor"] => Ok(Task::Doctor { name: None, json }),
+        ["doctor", name] => Ok(Task::Doctor { name: Some((*name).to_owned()), json }),
+        ["explain"] => Err(mistake("runsd explain needs a NAME".to_owned())),
+        ["completions", ..] => Err(complete(words)),
+        _ => Err(mistake(format!(
+            "{words:?} cannot be meant: it is runsd serve, runsd explain NAME [--json] or runsd \
+             doctor [NAME] [--json]\nTo run a program of such a name: runsd -- serve"
         ))),
+    }
+}
+
+fn complete(command: &[OsString]) -> Ending {
+    let shell = match command {
+        [_, shell] => shell.to_str().and_then(Shell::named),
+        _ => None,
+    };
+    match shell {
+        Some(shell) => Ending { text: completions::script(shell), is_error: false },
+        None => mistake(
+            "which shell? Usage: runsd completions bash|zsh|fish\nTo run a program called \
+             completions: runsd -- completions"
+                .to_owned(),
+        ),
     }
 }
 
@@ -84,11 +149,17 @@ fn command() -> Command {
         .long("config")
         .value_name("FILE.json")
         .value_parser(PathBufValueParser::new())
-        .help("Settings from a JSON file; its keys are the flags' names with _ for -");
+        .help(CONFIG_HELP);
     Command::new("runsd")
         .version(crate::VERSION)
         .about("Reach Cloud Run services by name, authenticated, without a change to the app")
-        .override_usage("runsd [OPTIONS] -- COMMAND [ARGS...]\n       runsd [OPTIONS] serve")
+        .override_usage(
+            "runsd [OPTIONS] -- COMMAND [ARGS...]\n       \
+             runsd [OPTIONS] serve                    as a sidecar, without a COMMAND\n       \
+             runsd [OPTIONS] explain NAME [--json]    what becomes of a name\n       \
+             runsd [OPTIONS] doctor [NAME] [--json]   what stands in the way here\n       \
+             runsd completions bash|zsh|fish          for your shell",
+        )
         .after_help(after_help())
         .max_term_width(100)
         .args(SETTINGS.iter().map(argument))
@@ -158,7 +229,7 @@ mod tests {
     fn argv(parsed: Parsed) -> Vec<String> {
         match parsed.task {
             Task::Run(argv) => argv.into_iter().map(|word| word.into_string().unwrap()).collect(),
-            Task::Serve => vec!["(serve)".to_owned()],
+            task => vec![format!("({})", format!("{task:?}").to_lowercase())],
         }
     }
 
@@ -177,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn questions_take_a_name_and_a_form() {
+        let explain = argv(parsed(&["--strict", "explain", "hello", "--json"]).unwrap());
+        assert_eq!(explain, ["(explain { name: \"hello\", json: true })"]);
+        assert_eq!(argv(parsed(&["doctor"]).unwrap()), ["(doctor { name: none, json: false })"]);
+        assert!(parsed(&["explain"]).unwrap_err().text.contains("NAME"));
+        assert!(parsed(&["doctor", "a", "b"]).unwrap_err().text.contains("cannot be meant"));
+        let late = parsed(&["explain", "--region", "us-east1", "hello", "--json"]).unwrap();
+        assert_eq!(settings::resolve(&[late.flags]).unwrap().region.as_deref(), Some("us-east1"));
+        assert_eq!(argv(parsed(&["--", "doctor"]).unwrap()), ["doctor"]);
+    }
+
+    #[test]
     fn flags_are_settings() {
         let parsed = parsed(&["--strict", "--ndots=2", "--route", "a=http://b", "app"]).unwrap();
         let config = settings::resolve(&[parsed.flags]).unwrap();
@@ -192,7 +275,8 @@ mod tests {
         assert!(unknown.text.contains("--region"), "{}", unknown.text);
         let nothing = parsed(&[]).unwrap_err();
         assert!(nothing.text.contains("COMMAND"), "{}", nothing.text);
-        assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("takes no arguments"));
+        assert!(parsed(&["serve", "x"]).unwrap_err().text.contains("runsd -- serve"));
+        assert!(parsed(&["completions", "tcsh"]).unwrap_err().text.contains("bash|zsh|fish"));
     }
 
     #[test]

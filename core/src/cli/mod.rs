@@ -5,6 +5,7 @@
 //! program's `main`.
 
 mod args;
+mod completions;
 mod legacy;
 mod process;
 mod run;

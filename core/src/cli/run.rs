@@ -1,128 +1,175 @@
-//! What `runsd` does with a command line that makes sense.
+//! What `runsd` does with a command line that makes sense: the engine first,
+//! then COMMAND, and both end in the opposite order.
 
-use super::args::{self, Parsed, Task};
+use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
-use crate::{Engine, Error, ErrorKind, Mode};
+use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a sidecar lets work end: the platform kills after 10 s.
+/// How long a sidecar lets exchanges finish: Cloud Run kills it 10 s after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// The program; with what it exits.
+/// The program `runsd`. Must be called on the main thread, before there is any
+/// other; blocks until all is done, or turns this process into COMMAND.
 pub fn main() -> ExitCode {
+    // Before any thread, so that none of them ever takes a signal.
     process::take_over_signals();
-    let code = match args::parse(std::env::args_os().skip(1)) {
-        Ok(parsed) => begin(parsed),
-        Err(ending) if ending.is_error => {
-            let _ = std::io::stderr().write_all(ending.text.as_bytes());
-            Code::USAGE
-        }
-        Err(ending) => {
-            // Nobody is left to tell that help cannot be printed.
-            let _ = std::io::stdout().write_all(ending.text.as_bytes());
-            Code::SUCCESS
-        }
-    };
-    code.into()
+    process::raise_open_files();
+    panic::set_hook(Box::new(tell_panic));
+    // Unwinding stops the engine, which puts resolv.conf back, and the kernel
+    // ends the child with this process.
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or(Code::INTERNAL).into()
 }
 
-fn begin(parsed: Parsed) -> Code {
-    std::panic::set_hook(Box::new(|panic| {
-        let _ = writeln!(std::io::stderr(), "runsd: internal error: {panic}; please report it");
-    }));
+fn run() -> Code {
+    let parsed = match args::parse(std::env::args_os().skip(1)) {
+        Ok(parsed) => parsed,
+        Err(ending) => return end(&ending),
+    };
+    let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
     match parsed.task {
-        Task::Run(ref argv) => {
-            let argv = argv.clone();
-            run(parsed, &argv)
-        }
-        Task::Serve => serve(parsed),
+        Task::Run(argv) => command(builder(), &argv),
+        Task::Serve => serve(builder(), &builder()),
+        Task::Explain { name, json } => show(crate::explain(builder(), &name), json),
+        Task::Doctor { name, json } => show(crate::diagnose(builder(), name.as_deref()), json),
     }
 }
 
-fn run(parsed: Parsed, argv: &[OsString]) -> Code {
-    let builder = Engine::builder().flags(parsed.flags, parsed.file);
+/// Runs COMMAND under the engine, or alone where that has nothing to do.
+fn command(builder: Builder, argv: &[OsString]) -> Code {
     let config = match builder.config() {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
     let user = match config.user.as_deref().map(Identity::find).transpose() {
         Ok(user) => user,
-        Err(error) => return fail(&error, Code::USAGE),
+        Err(error) => {
+            tell(&error);
+            return Code::USAGE;
+        }
     };
-    let plan = Plan { argv, env: &[], user: user.as_ref(), whole_group: config.forward_to_group };
+    let engine = match builder.start() {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    let whole_group = config.forward_to_group;
+    let plan = Plan { argv, env: engine.env(), user: user.as_ref(), whole_group };
+    if engine.mode() == Mode::Off {
+        let error = process::replace_this_process(&plan);
+        tell(&error);
+        return error.code();
+    }
+    let code = match Child::spawn(&plan) {
+        Ok(child) => {
+            let alarm = alarm(&engine);
+            process::supervise(child, &alarm, &|| tell_failure(&engine, "ending the command"))
+        }
+        Err(error) => {
+            tell(&error);
+            error.code()
+        }
+    };
+    // The command has ended, so nobody waits for what is under way; and a
+    // failure of the engine has been told.
+    let _ = engine.stop(Duration::ZERO);
+    code
+}
+
+/// Prints a report; its exit code is 1 where something failed.
+fn show(report: Result<Report, Error>, json: bool) -> Code {
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return refuse(&error),
+    };
+    let text = if json { report.to_json() + "\n" } else { report.to_string() };
+    // A closed standard output leaves nobody to tell.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    if report.verdict() == Verdict::Failure { Code::FAILED } else { Code::SUCCESS }
+}
+
+/// Serves until told to end; SIGHUP makes it read its routes and the list of
+/// allowed names again, as `again` finds them then.
+fn serve(builder: Builder, again: &Builder) -> Code {
     let engine = match builder.start() {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
     };
     if engine.mode() == Mode::Off {
-        let error = process::replace_this_process(&plan);
-        return fail(&error, error.code());
+        tell(
+            &"there is nothing to serve: this is not Cloud Run, and no --route, --region or \
+              --project is given. Give one, or run COMMAND directly",
+        );
+        return Code::USAGE;
     }
-    let code = attend(&engine, &Plan { env: engine.env(), ..plan });
-    // What ends with the child is over; a failure was told when it happened.
-    let _ = engine.stop(Duration::ZERO);
-    code
+    let alarm = alarm(&engine);
+    process::wait_until_told(&alarm, &|| engine.reload(again));
+    let failed = alarm.rings();
+    if failed {
+        tell_failure(&engine, "ending");
+    }
+    // A failure has been told.
+    let _ = engine.stop(if failed { Duration::ZERO } else { DRAIN });
+    if failed { Code::INTERNAL } else { Code::SUCCESS }
 }
 
-/// Runs the child while the engine serves it.
-fn attend(engine: &Engine, plan: &Plan<'_>) -> Code {
+/// An alarm that rings if the engine fails.
+fn alarm(engine: &Engine) -> Alarm {
     let alarm = Alarm::default();
-    let bell = alarm.clone();
-    engine.when_failed(move || bell.ring());
-    process::raise_open_files();
-    match Child::spawn(plan) {
-        Ok(child) => process::supervise(child, &alarm, &|| explain(engine)),
-        Err(error) => fail(&error, error.code()),
+    let rung = alarm.clone();
+    engine.when_failed(move || rung.ring());
+    alarm
+}
+
+fn tell_failure(engine: &Engine, consequence: &str) {
+    if let Err(error) = engine.wait(Some(Duration::ZERO)) {
+        tell(&format_args!("runsd cannot go on: {error}; {consequence}"));
     }
 }
 
-/// Serves without a child, as a sidecar, until it is told to end.
-fn serve(parsed: Parsed) -> Code {
-    let engine = match Engine::builder().flags(parsed.flags, parsed.file).start() {
-        Ok(engine) => engine,
-        Err(error) => return refuse(&error),
-    };
-    if engine.mode() == Mode::Off {
-        let error = "there is nothing to serve: this is not Cloud Run, and no --route is given. \
-                     Give one, or run COMMAND directly";
-        return fail(&error, Code::USAGE);
+/// Help, the version, or a mistake.
+fn end(ending: &Ending) -> Code {
+    if ending.is_error {
+        eprint_all(&format!("runsd: {}", ending.text));
+        return Code::USAGE;
     }
-    let alarm = Alarm::default();
-    let bell = alarm.clone();
-    engine.when_failed(move || bell.ring());
-    process::raise_open_files();
-    loop {
-        if alarm.rings() {
-            explain(&engine);
-            let _ = engine.stop(Duration::ZERO);
-            return Code::INTERNAL;
-        }
-        let signal = process::next_signal(None);
-        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
-        if signal.is_some_and(|signal| ends.contains(&signal.number)) {
-            return match engine.stop(DRAIN) {
-                Ok(_) => Code::SUCCESS,
-                Err(error) => fail(&error, Code::INTERNAL),
-            };
-        }
-    }
+    // A closed standard output leaves nobody to tell.
+    let _ = io::stdout().lock().write_all(ending.text.as_bytes());
+    Code::SUCCESS
 }
 
-/// Says why the engine cannot go on.
-fn explain(engine: &Engine) {
-    if let Err(cause) = engine.wait(Some(Duration::ZERO)) {
-        fail(&cause, Code::INTERNAL);
-    }
-}
-
+/// The engine did not start.
 fn refuse(error: &Error) -> Code {
-    fail(error, if error.kind() == ErrorKind::Config { Code::USAGE } else { Code::INTERNAL })
+    tell(error);
+    match error.kind() {
+        ErrorKind::Config => Code::USAGE,
+        _ => Code::INTERNAL,
+    }
 }
 
-fn fail(error: &dyn std::fmt::Display, code: Code) -> Code {
-    let _ = writeln!(std::io::stderr(), "runsd: error: {error}");
-    code
+fn tell(error: &dyn Display) {
+    let error = error.to_string().replace('\n', "\n  ");
+    eprint_all(&format!("runsd: error: {error}\n"));
+}
+
+/// One line for a panic, wherever it happens: what it ends is said elsewhere.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let what = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("no message");
+    match panic.location() {
+        Some(place) => tell(&format_args!("internal error at {place}: {what}; please report it")),
+        None => tell(&format_args!("internal error: {what}; please report it")),
+    }
+}
+
+/// Writes in one call, so that lines of other processes do not come between.
+fn eprint_all(text: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

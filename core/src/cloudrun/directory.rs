@@ -27,66 +27,9 @@ pub struct Rules {
     pub by_grammar: bool,
 }
 
-/// The directory of Cloud Run.
-pub struct CloudRunDirectory {
-    grammar: Grammar,
-    rules: Rules,
-    place: Arc<Place>,
-    kept: RwLock<HashMap<String, Arc<Target>>>,
-}
-
-impl CloudRunDirectory {
-    /// A directory over a grammar, the user's rules and our place.
-    pub fn new(grammar: Grammar, rules: Rules, place: Arc<Place>) -> CloudRunDirectory {
-        CloudRunDirectory { grammar, rules, place, kept: RwLock::default() }
-    }
-
-    /// What `name` is in DNS: lower case, without the final dot.
-    pub fn kind(&self, name: &str) -> Kind {
-        if self.route(name).is_some() {
-            return Kind::Service;
-        }
-        match self.grammar.kind(name) {
-            Kind::Service if !self.rules.by_grammar => Kind::NotOurs,
-            kind => kind,
-        }
-    }
-
+impl Rules {
     fn route(&self, host: &str) -> Option<&Route> {
-        self.rules.routes.iter().find(|route| route.name() == host)
-    }
-
-    fn find(&self, host: &str) -> Result<Arc<Target>, Refusal> {
-        let shown = crate::names::normal(host);
-        if let Some(route) = self.route(&shown) {
-            self.permit(&shown, None)?;
-            return Ok(route.target().clone());
-        }
-        if self.grammar.is_reserved(&shown) {
-            return Err(Refusal::Reserved { host: shown });
-        }
-        if !self.rules.by_grammar {
-            let rule = "outside Cloud Run only names with a --route lead anywhere".to_owned();
-            return Err(Refusal::Name { host: shown, rule });
-        }
-        let refuse = |rule: String| Refusal::Name { host: shown.clone(), rule };
-        let name = self.grammar.parse(&shown).map_err(refuse)?;
-        let (region, project) = self
-            .place
-            .both()
-            .map_err(|missing| Refusal::Unsettled { host: shown.clone(), missing })?;
-        self.permit(&shown, Some((&name, &region, &project)))?;
-        self.permit_project(&shown, name.project.as_deref(), &project)?;
-        let ours = name.project.as_deref().is_none_or(|named| named == project);
-        let service = Service {
-            tag: name.tag.as_deref(),
-            name: &name.service,
-            region: name.region.as_deref().unwrap_or(&region),
-            project: name.project.as_deref().unwrap_or(&project),
-            // A hash belongs to one project.
-            hash: self.rules.hash.as_deref().filter(|_| ours),
-        };
-        service.target(&shown).map(Arc::new).map_err(refuse)
+        self.routes.iter().find(|route| route.name() == host)
     }
 
     fn permit_project(&self, host: &str, named: Option<&str>, own: &str) -> Result<(), Refusal> {
@@ -100,16 +43,99 @@ impl CloudRunDirectory {
                 ),
             });
         }
-        if self.rules.any_project || self.rules.projects.iter().any(|known| known == project) {
+        if self.any_project || self.projects.iter().any(|known| known == project) {
             return Ok(());
         }
         Err(Refusal::Project { host: host.to_owned(), project: project.to_owned() })
     }
+}
+
+/// The directory of Cloud Run.
+pub struct CloudRunDirectory {
+    grammar: Grammar,
+    place: Arc<Place>,
+    book: RwLock<Book>,
+}
+
+/// The rules in force, and the answers they have given.
+struct Book {
+    rules: Arc<Rules>,
+    kept: HashMap<String, Arc<Target>>,
+}
+
+impl CloudRunDirectory {
+    /// A directory over a grammar, the user's rules and our place.
+    pub fn new(grammar: Grammar, rules: Rules, place: Arc<Place>) -> CloudRunDirectory {
+        let book = Book { rules: Arc::new(rules), kept: HashMap::new() };
+        CloudRunDirectory { grammar, place, book: RwLock::new(book) }
+    }
+
+    /// Puts other routes and another list of allowed names in force; requests
+    /// under way go on as they began.
+    pub fn replace(&self, routes: Vec<Route>, allow: Vec<String>) {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let rules = Rules { routes, allow, ..Rules::clone(&book.rules) };
+        *book = Book { rules: Arc::new(rules), kept: HashMap::new() };
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner).rules.clone()
+    }
+
+    /// What `name` is in DNS: lower case, without the final dot.
+    pub fn kind(&self, name: &str) -> Kind {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        if book.rules.route(name).is_some() {
+            return Kind::Service;
+        }
+        match self.grammar.kind(name) {
+            Kind::Service if !book.rules.by_grammar => Kind::NotOurs,
+            kind => kind,
+        }
+    }
+
+    fn find(&self, host: &str, rules: &Rules) -> Result<Arc<Target>, Refusal> {
+        let shown = crate::names::normal(host);
+        if let Some(route) = rules.route(&shown) {
+            self.permit(&shown, None, rules)?;
+            return Ok(route.target().clone());
+        }
+        if self.grammar.is_reserved(&shown) {
+            return Err(Refusal::Reserved { host: shown });
+        }
+        if !rules.by_grammar {
+            let rule = "outside Cloud Run only names with a --route lead anywhere".to_owned();
+            return Err(Refusal::Name { host: shown, rule });
+        }
+        let refuse = |rule: String| Refusal::Name { host: shown.clone(), rule };
+        let name = self.grammar.parse(&shown).map_err(refuse)?;
+        let (region, project) = self
+            .place
+            .both()
+            .map_err(|missing| Refusal::Unsettled { host: shown.clone(), missing })?;
+        self.permit(&shown, Some((&name, &region, &project)), rules)?;
+        rules.permit_project(&shown, name.project.as_deref(), &project)?;
+        let ours = name.project.as_deref().is_none_or(|named| named == project);
+        let service = Service {
+            tag: name.tag.as_deref(),
+            name: &name.service,
+            region: name.region.as_deref().unwrap_or(&region),
+            project: name.project.as_deref().unwrap_or(&project),
+            // A hash belongs to one project.
+            hash: rules.hash.as_deref().filter(|_| ours),
+        };
+        service.target(&shown).map(Arc::new).map_err(refuse)
+    }
 
     /// The list of names that may be called. An entry without a tag stands for
     /// every tag of its service.
-    fn permit(&self, host: &str, named: Option<(&Name, &str, &str)>) -> Result<(), Refusal> {
-        let allow = &self.rules.allow;
+    fn permit(
+        &self,
+        host: &str,
+        named: Option<(&Name, &str, &str)>,
+        rules: &Rules,
+    ) -> Result<(), Refusal> {
+        let allow = &rules.allow;
         let allowed = allow.is_empty()
             || allow.iter().any(|entry| entry == host)
             || named.is_some_and(|(name, region, project)| {
@@ -129,13 +155,17 @@ impl CloudRunDirectory {
 
 impl Directory for CloudRunDirectory {
     fn target(&self, host: &str) -> Result<Arc<Target>, Refusal> {
-        if let Some(target) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(host) {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = book.kept.get(host) {
             return Ok(target.clone());
         }
-        let target = self.find(host)?;
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
-            kept.insert(host.to_owned(), target.clone());
+        drop(book);
+        let rules = self.rules();
+        let target = self.find(host, &rules)?;
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        // What was found by rules that are no longer in force is not kept.
+        if book.kept.len() < KEPT && Arc::ptr_eq(&book.rules, &rules) {
+            book.kept.insert(host.to_owned(), target.clone());
         }
         Ok(target)
     }
@@ -216,6 +246,19 @@ mod tests {
         assert!(directory.target("other").unwrap_err().to_string().contains("--route"));
         assert_eq!(directory.kind("hello"), Kind::Service);
         assert_eq!(directory.kind("other.us-east1"), Kind::NotOurs);
+    }
+
+    #[test]
+    fn rules_can_be_replaced_and_the_old_answers_go_with_them() {
+        let directory = directory(on_platform());
+        assert_eq!(host(&directory, "hello"), "hello-123.us-central1.run.app");
+        let route = "hello=http://localhost:9000".parse().unwrap();
+        directory.replace(vec![route], vec!["hello".into()]);
+        assert_eq!(host(&directory, "hello"), "localhost");
+        assert!(matches!(directory.target("other"), Err(Refusal::NotAllowed { .. })));
+        directory.replace(Vec::new(), Vec::new());
+        assert_eq!(host(&directory, "hello"), "hello-123.us-central1.run.app");
+        assert!(directory.target("other").is_ok());
     }
 
     #[test]

@@ -40,11 +40,6 @@ impl Metadata {
         Metadata { client, host }
     }
 
-    /// Where it is asked.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
     /// The region: `projects/N/regions/REGION`, or that of the zone.
     ///
     /// # Errors

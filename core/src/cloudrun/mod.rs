@@ -6,21 +6,28 @@
 //! [`crate::auth::TokenSource`]; the engine puts it in their place.
 
 mod directory;
+mod meaning;
 mod metadata;
 mod place;
 mod regions;
+mod spent;
 mod token;
 mod urls;
 
 pub use directory::{CloudRunDirectory, Rules};
-pub use metadata::{Fault, Metadata};
+pub use meaning::meaning;
+pub use metadata::Metadata;
 pub use place::Place;
+pub use spent::is_spent;
 pub use token::{FixedToken, MetadataTokens};
 
 use std::net::Ipv4Addr;
 
 /// Words that are never services: they are this machine's or the platform's.
 pub const RESERVED: &[&str] = &["localhost", "metadata", "google.internal"];
+
+/// The zone of the URLs that services get.
+pub const URL_ZONE: &str = "run.app";
 
 /// The zone in which the platform names its metadata server, answered locally:
 /// the platform's own DNS once answered SERVFAIL for names it did not know

@@ -23,14 +23,11 @@ mod zone;
 
 pub use forward::Forwarder;
 pub use hosts::Hosts;
-pub use probe::probe;
-pub use resolv_conf::{
-    Marker, Original, ResolvConf, Restored, TakeOver, Wanted, read_original, render,
-};
+pub use probe::{is_alive, probe};
+pub use resolv_conf::{Original, ResolvConf, TakeOver, Wanted, read_original};
 pub use resolve::resolver;
 pub use server::Server;
-pub use wire::{Edns, Invalid, Query};
-pub use zone::{Kind, LocalZone, Reply, Zone, ZoneConfig};
+pub use zone::{Kind, LocalZone, Zone, ZoneConfig};
 
 #[cfg(test)]
 mod fuzz_tests;

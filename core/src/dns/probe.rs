@@ -2,35 +2,55 @@
 //! whether another one is alive. Blocking, for the start path alone.
 
 use super::wire::{HEADER, QR, Reader, rtype, wire_name};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Asks `server` for the TXT of `_runsd.` under `domain`: the nonce of the
 /// engine there, or `None` if none answers. Blocks for at most `timeout`.
 pub fn probe(server: SocketAddr, domain: &str, timeout: Duration) -> Option<String> {
+    let name = format!("_runsd.{}", domain.trim_end_matches('.'));
+    nonce(&ask(server, &name, rtype::TXT, timeout).ok()?)
+}
+
+/// Asks `server` for the address of `name` and takes any answer for a sign of
+/// life. Blocks for at most `timeout`.
+///
+/// # Errors
+/// What the operating system says; `TimedOut` where nothing was heard.
+pub fn is_alive(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<()> {
+    ask(server, name, rtype::A, timeout).map(|_| ())
+}
+
+/// Sends one question and waits for the packet that answers it.
+fn ask(server: SocketAddr, name: &str, kind: u16, timeout: Duration) -> io::Result<Vec<u8>> {
+    let silence = || io::Error::from(io::ErrorKind::TimedOut);
     let until = Instant::now() + timeout;
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(server).ok()?;
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
     let mut query = vec![0x52, 0x44, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    query.extend(wire_name(&format!("_runsd.{}", domain.trim_end_matches('.')))?);
-    query.extend([0, 16, 0, 1]);
-    socket.send(&query).ok()?;
+    query.extend(wire_name(name).ok_or(io::ErrorKind::InvalidInput)?);
+    query.extend(kind.to_be_bytes());
+    query.extend([0, 1]);
+    socket.send(&query)?;
     let mut buffer = [0; 1024];
     loop {
-        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        socket.set_read_timeout(Some(left)).ok()?;
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+        socket.set_read_timeout(Some(left.ok_or_else(silence)?))?;
         let length = match socket.recv(&mut buffer) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            received => received.ok()?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // What a read that has waited too long is called depends on the system.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(silence()),
+            received => received?,
         };
-        let packet = buffer.get(..length)?;
+        let packet = buffer.get(..length).unwrap_or_default();
         let (asked, came) = (query.get(HEADER..), packet.get(HEADER..query.len()));
         if packet.get(..2) == query.get(..2) && asked == came {
-            return nonce(packet);
+            return Ok(packet.to_vec());
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The content we write, and the file over its life.
 
+use super::take_over::Restored;
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn render(original: &[u8], wanted: &Wanted) -> Vec<u8> {
+    content(Some(original), wanted)
+}
 
 /// A directory of a test's own, gone when it ends.
 struct Directory(PathBuf);

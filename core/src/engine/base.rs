@@ -31,6 +31,8 @@ pub(super) struct Plans {
     pub(super) on_platform: bool,
     /// A token that the user gives for every audience.
     pub(super) fixed_token: Option<String>,
+    /// Whether the environment says which certificates are trusted.
+    pub(super) names_certificates: bool,
     /// The variables of a proxy that the environment already names.
     pub(super) foreign_proxy: Option<&'static str>,
     /// The `no_proxy` that the environment has.
@@ -46,6 +48,7 @@ impl Plans {
             log,
             on_platform,
             fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
+            names_certificates: ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set),
             foreign_proxy: ["http_proxy", "HTTP_PROXY"].into_iter().find(is_set),
             no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
         }
@@ -62,8 +65,8 @@ pub(super) struct Base {
     pub(super) drain: Drain,
     pub(super) counters: Arc<Counters>,
     pub(super) failed: async_channel::Receiver<String>,
-    tokens: Arc<dyn Tokens>,
-    dialer: Arc<Dialer>,
+    pub(super) tokens: Arc<dyn Tokens>,
+    pub(super) dialer: Arc<Dialer>,
     executing: Arc<Executing>,
     threads: Threads,
 }
@@ -84,7 +87,9 @@ impl Base {
         let forwarder = Forwarder::new(nameservers, own.clone(), tasks.clone(), clock.clone());
         let hosts = Hosts::read(Path::new(HOSTS));
         let resolve = crate::dns::resolver(forwarder.clone(), hosts, resolv_conf.search.clone());
-        let tls = Tls::new(Roots { file: config.ca_file.clone() }, plans.log.clone());
+        let roots =
+            Roots { file: config.ca_file.clone(), by_environment: plans.names_certificates };
+        let tls = Tls::new(roots, plans.log.clone());
         let dialer = Arc::new(Dialer::new(resolve, config.connect_to.clone(), tls, own.clone()));
         let metadata = Metadata::new(Client::new(dialer.clone()), config.metadata_host.as_deref());
         let place = Place::new(config.region.clone(), config.project.clone());
@@ -129,15 +134,16 @@ impl Base {
             .map_err(|_| Error::new(ErrorKind::Internal, "the engine's threads do not run"))
     }
 
-    /// The proxy over this base.
-    pub(super) fn proxy(&self, config: &Config, forward: bool) -> Proxy {
+    /// The proxy over this base; a `forward` one for apps that are told of it.
+    pub(super) fn proxy(&self, plans: &Plans, forward: bool) -> Proxy {
+        let config = &plans.config;
         let upstream = match config.upstream_http {
             UpstreamHttp::Auto => Upstream::Same,
             UpstreamHttp::One => Upstream::Http1,
             UpstreamHttp::Two => Upstream::Http2,
         };
         Proxy::new(
-            proxy::Config { upstream, forward },
+            proxy::Config { upstream, forward, refuse_pages: forward && !plans.on_platform },
             self.tasks.clone(),
             self.directory.clone(),
             self.tokens.clone(),
@@ -146,19 +152,15 @@ impl Base {
         )
     }
 
-    /// Reads the trusted certificates: now, where the user named them and must
-    /// hear of a mistake, else soon, where nobody waits for it.
+    /// Reads the trusted certificates, where the user named them and must hear
+    /// of a mistake. Elsewhere they are read when the first name is looked up:
+    /// a start has no milliseconds to spare for them.
     pub(super) fn prepare_tls(&self, config: &Config) -> Result<(), Error> {
-        if config.ca_file.is_some() {
-            let prepared = self.dialer.tls().prepare();
-            return prepared.map_err(|error| Error::new(ErrorKind::Config, error.to_string()));
+        if config.ca_file.is_none() {
+            return Ok(());
         }
-        let dialer = self.dialer.clone();
-        self.tasks.spawn("trusted certificates", async move {
-            // Without a file of the user's there is always the built-in set.
-            let _ = dialer.tls().prepare();
-        });
-        Ok(())
+        let prepared = self.dialer.tls().prepare();
+        prepared.map_err(|error| Error::new(ErrorKind::Config, error.to_string()))
     }
 
     /// Lets work end for at most `drain` and stops the threads; how many

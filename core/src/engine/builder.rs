@@ -1,22 +1,47 @@
 //! The builder: collects what the caller says, from whichever language.
 
+use super::base::Plans;
+use super::dispatch::Dispatcher;
+use super::elsewhere;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
-use crate::settings::{self, Config, Layer, Origin};
-use crate::telemetry::Record;
+use crate::cloudrun;
+use crate::settings::{self, Config, Layer, LogFormat, Origin};
+use crate::telemetry::{Format, Log, Record, Sink};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A function of the embedding program that receives log records.
 pub(super) type LogCallback = Box<dyn Fn(&Record<'_>) + Send + Sync>;
 
+/// What happens to resolv.conf while an engine runs in full mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResolvConf {
+    /// It names the engine's DNS server, and is restored afterwards.
+    Rewrite,
+    /// It stays as it is; the program finds the DNS server by
+    /// [`Engine::dns_addrs`].
+    Leave,
+}
+
+impl ResolvConf {
+    fn name(self) -> &'static str {
+        match self {
+            ResolvConf::Rewrite => "rewrite",
+            ResolvConf::Leave => "leave",
+        }
+    }
+}
+
 /// Says how an engine is to be; made by [`Engine::builder`].
 pub struct Builder {
     said: Layer,
     file: Option<PathBuf>,
-    pub(super) lookup: Lookup,
-    pub(super) log: Option<LogCallback>,
+    lookup: Lookup,
+    log: Option<LogCallback>,
 }
 
 impl Default for Builder {
@@ -46,8 +71,42 @@ impl Builder {
         self
     }
 
-    /// Sends log records to `callback` instead of standard error. It is called
-    /// on the engine's threads and must not block.
+    /// The region of names that give none; the key `region`.
+    #[must_use]
+    pub fn region(self, region: &str) -> Builder {
+        self.set("region", region)
+    }
+
+    /// The project number of names that give none; the key `project`.
+    #[must_use]
+    pub fn project(self, number: &str) -> Builder {
+        self.set("project", number)
+    }
+
+    /// Where the proxy listens; port 0 lets the kernel choose. The key
+    /// `proxy_addr`.
+    #[must_use]
+    pub fn proxy_addr(self, address: SocketAddr) -> Builder {
+        self.set("proxy_addr", &address.to_string())
+    }
+
+    /// Where DNS is answered; port 0 lets the kernel choose. The key `dns_addr`.
+    #[must_use]
+    pub fn dns_addr(self, address: SocketAddr) -> Builder {
+        self.set("dns_addr", &address.to_string())
+    }
+
+    /// Whether resolv.conf is rewritten; the key `resolv_conf_mode`.
+    #[must_use]
+    pub fn resolv_conf(self, mode: ResolvConf) -> Builder {
+        self.set("resolv_conf_mode", mode.name())
+    }
+
+    /// Sends log records to `callback` instead of standard error: one at a
+    /// time, on one thread of the engine's that does nothing else, and none
+    /// after [`Engine::stop`] has returned. While it is busy records wait;
+    /// those that find no room are counted, and told as one record.
+    /// [`Engine::stop`] and [`Engine::wait`] answer `Busy` in it.
     #[must_use]
     pub fn log(mut self, callback: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Builder {
         self.log = Some(Box::new(callback));
@@ -79,8 +138,46 @@ impl Builder {
     ///
     /// # Errors
     /// Nothing is half-changed on an error: resolv.conf is as before.
+    /// `Forked` in a process that was forked from one that had an engine.
     pub fn start(self) -> Result<Engine, Error> {
         super::start::start(self)
+    }
+
+    /// The port that the app was told to listen on.
+    pub(super) fn app_port(&self) -> Option<u16> {
+        environment::text(&self.lookup, "PORT").and_then(|port| port.parse().ok())
+    }
+
+    /// What an engine is to be made from, and what must live as long as its log.
+    pub(super) fn plans(self) -> Result<(Plans, Option<Dispatcher>), Error> {
+        let config = self.config()?;
+        let is_set = |name: &str| environment::text(&self.lookup, name).is_some();
+        let on_platform = cloudrun::detect(is_set).is_some();
+        let format = match config.log_format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto if on_platform => Format::Json,
+            LogFormat::Auto => Format::Text,
+        };
+        let (sink, dispatcher) = match self.log {
+            None => (Sink::Stderr(format), None),
+            Some(callback) => {
+                let (dispatcher, queue) = Dispatcher::start(callback)?;
+                let push = move |record: &Record<'_>| queue.push(record);
+                (Sink::Callback(Box::new(push)), Some(dispatcher))
+            }
+        };
+        let log = Log::new(config.log_level, sink);
+        Ok((Plans::new(config, log, on_platform, &self.lookup), dispatcher))
+    }
+
+    /// As [`Builder::start`], in any async runtime: a thread does the work. If
+    /// the future is given up, an engine that starts all the same is stopped.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn start_async(self) -> Result<Engine, Error> {
+        elsewhere::run("runsd-start", move || self.start()).await?
     }
 
     /// Reads every source and checks it.

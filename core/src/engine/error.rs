@@ -4,7 +4,6 @@ use crate::settings::Problems;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// The kind of an [`Error`], for programs; the message is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,8 +13,11 @@ pub enum ErrorKind {
     Config,
     /// The call does not fit the engine's state.
     State,
-    /// Another engine of this process has it.
+    /// Another engine of this process has it, or the call was made in a log
+    /// callback, for whose end it would have to wait.
     Busy,
+    /// The engine belongs to the process from which this one was forked.
+    Forked,
     /// It took too long.
     Timeout,
     /// A port is taken.
@@ -89,11 +91,22 @@ impl Error {
         Error { kind, message: format!("cannot listen on {address}: {why}"), cause: Some(cause) }
     }
 
+    /// A call in a child of the process that engines belong to.
+    pub(super) fn forked(parent: i32) -> Error {
+        let text = format!(
+            "runsd was started in process {parent}, from which this process was forked; its \
+             threads are there, and it goes on serving both. Start an engine of this process's own \
+             only where the parent has none: after the fork (gunicorn: in post_fork, without \
+             --preload), or in a process that is spawned instead"
+        );
+        Error::new(ErrorKind::Forked, text)
+    }
+
     pub(super) fn io(what: &str, cause: io::Error) -> Error {
         Error { kind: ErrorKind::Io, message: format!("{what}: {cause}"), cause: Some(cause) }
     }
 
-    pub(super) fn resolv_conf(path: &PathBuf, cause: impl fmt::Display) -> Error {
+    pub(super) fn resolv_conf(path: &std::path::Path, cause: impl fmt::Display) -> Error {
         Error::new(ErrorKind::ResolvConf, format!("cannot take over {}: {cause}", path.display()))
     }
 }

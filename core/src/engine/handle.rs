@@ -1,12 +1,16 @@
 //! The handle: what a caller holds, and the states an engine goes through.
 
 use super::builder::Builder;
+use super::dispatch::Dispatcher;
+use super::elsewhere;
 use super::error::{Error, ErrorKind};
 use super::mode::Mode;
 use super::start::Running;
+use crate::sys;
 use crate::telemetry::Counters;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// A running engine. Clones share it; dropping the last one stops it at once.
@@ -25,6 +29,8 @@ pub enum State {
     Stopped,
     /// Lost a part without which it does not go on.
     Failed,
+    /// Seen in a process that was forked from the engine's own.
+    Forked,
 }
 
 /// What [`Engine::stop`] did.
@@ -60,6 +66,8 @@ struct Owned(Arc<Shared>);
 /// What the handle and the engine's own tasks both see.
 pub(super) struct Shared {
     life: Mutex<Life>,
+    /// The thread of the log callback, where nothing may wait for its end.
+    log_thread: Option<ThreadId>,
     changed: Condvar,
     /// Closed when the engine has stopped or failed.
     ended: async_channel::Sender<()>,
@@ -80,22 +88,50 @@ struct Life {
     state: State,
     cause: Option<String>,
     running: Option<Running>,
+    dispatcher: Option<Dispatcher>,
+    /// Somebody is stopping it, and will say so when that is done.
+    leaving: bool,
     report: StopReport,
     when_failed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Shared {
-    pub(super) fn new(facts: Facts, running: Option<Running>) -> Arc<Shared> {
+    pub(super) fn new(
+        facts: Facts,
+        running: Option<Running>,
+        dispatcher: Option<Dispatcher>,
+    ) -> Arc<Shared> {
         let (ended, has_ended) = async_channel::bounded(1);
+        let log_thread = dispatcher.as_ref().and_then(Dispatcher::thread);
         let life = Life {
             state: State::Running,
             cause: None,
             running,
+            dispatcher,
+            leaving: false,
             report: StopReport::default(),
             when_failed: None,
         };
         let life = Mutex::new(life);
-        Arc::new(Shared { life, changed: Condvar::new(), ended, has_ended, facts })
+        Arc::new(Shared { life, log_thread, changed: Condvar::new(), ended, has_ended, facts })
+    }
+
+    /// Whether the caller may wait here: in a child the lock may be held by a
+    /// thread that it does not have, and the log callback would wait for itself.
+    fn check_caller(&self) -> Result<(), Error> {
+        if let Some(parent) = sys::forked_from() {
+            return Err(Error::forked(parent));
+        }
+        if self.is_log_thread() {
+            let text = "a log callback cannot stop its engine or wait for it; do that on another \
+                        thread";
+            return Err(Error::new(ErrorKind::Busy, text));
+        }
+        Ok(())
+    }
+
+    fn is_log_thread(&self) -> bool {
+        self.log_thread == Some(std::thread::current().id())
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -120,23 +156,26 @@ impl Shared {
 
     fn stop(&self, drain: Duration) -> StopReport {
         let mut life = self.life();
-        while life.state == State::Stopping {
+        while life.leaving {
             life = self.changed.wait(life).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(running) = life.running.take() {
+        if life.running.is_some() || life.dispatcher.is_some() || life.state == State::Running {
+            life.leaving = true;
             let failed = life.state == State::Failed;
             if !failed {
                 life.state = State::Stopping;
             }
+            let (running, dispatcher) = (life.running.take(), life.dispatcher.take());
+            // A log callback may ask for the state meanwhile.
             drop(life);
-            let report = StopReport { aborted: running.stop(drain) };
+            let aborted = running.map_or(0, |running| running.stop(drain));
+            drop(dispatcher);
             life = self.life();
-            life.report = report;
+            life.leaving = false;
+            life.report = StopReport { aborted };
             if !failed {
                 life.state = State::Stopped;
             }
-        } else if life.state == State::Running {
-            life.state = State::Stopped;
         }
         self.ended.close();
         self.changed.notify_all();
@@ -146,7 +185,24 @@ impl Shared {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.0.stop(Duration::ZERO);
+        let shared = self.0.clone();
+        if sys::forked_from().is_some() {
+            // What it consists of is the parent's: closing or freeing any of it
+            // would reach into the reactor that both share.
+            std::mem::forget(shared);
+        } else if shared.is_log_thread() {
+            // The thread cannot wait for itself. If there is no other one to
+            // be had, the engine goes on: better than a deadlock.
+            let kept = shared.clone();
+            let stop = move || {
+                shared.stop(Duration::ZERO);
+            };
+            if elsewhere::spawn("runsd-stop", stop).is_err() {
+                std::mem::forget(kept);
+            }
+        } else {
+            shared.stop(Duration::ZERO);
+        }
     }
 }
 
@@ -166,6 +222,9 @@ impl Engine {
 
     /// Where it is in its life. Does not block.
     pub fn state(&self) -> State {
+        if sys::forked_from().is_some() {
+            return State::Forked;
+        }
         self.shared().life().state
     }
 
@@ -212,10 +271,12 @@ impl Engine {
     /// waits without end. Blocks the calling thread.
     ///
     /// # Errors
-    /// `Timeout` if it still runs; `Internal` with the cause if it failed.
+    /// `Timeout` if it still runs; `Internal` with the cause if it failed;
+    /// `Busy` in its own log callback; `Forked` in a child process.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<(), Error> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let shared = self.shared();
+        shared.check_caller()?;
         let mut life = shared.life();
         while !matches!(life.state, State::Stopped | State::Failed) {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -230,28 +291,56 @@ impl Engine {
                 None => shared.changed.wait(life).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        match &life.cause {
-            Some(cause) => Err(Error::new(ErrorKind::Internal, cause.clone())),
-            None => Ok(()),
-        }
+        outcome(&life)
     }
 
-    /// Waits until the engine has stopped or failed, in any async runtime.
-    pub async fn ended(&self) {
+    /// As [`Engine::wait`] without a limit, in any async runtime.
+    ///
+    /// # Errors
+    /// `Internal` with the cause if it failed; `Forked` in a child process.
+    pub async fn wait_async(&self) -> Result<(), Error> {
+        if let Some(parent) = sys::forked_from() {
+            return Err(Error::forked(parent));
+        }
+        // Nothing is ever sent: the channel closes.
         let _ = self.shared().has_ended.recv().await;
+        outcome(&self.shared().life())
     }
 
     /// Stops: restores resolv.conf, refuses new work, lets what is under way
     /// finish for at most `drain`, then cuts it. Calling it again, or from
-    /// several threads, gives the same report. Blocks for at most about `drain`.
+    /// several threads, gives the same report. Blocks for at most about `drain`,
+    /// and for as long as the log callback takes for the last records.
     ///
     /// # Errors
-    /// `Internal` with the cause if the engine had failed; it is stopped all the same.
+    /// `Internal` with the cause if the engine had failed; it is stopped all the
+    /// same. `Busy` in its own log callback; `Forked` in a child process.
     pub fn stop(&self, drain: Duration) -> Result<StopReport, Error> {
+        self.shared().check_caller()?;
         let report = self.shared().stop(drain);
-        match &self.shared().life().cause {
-            Some(cause) => Err(Error::new(ErrorKind::Internal, cause.clone())),
-            None => Ok(report),
+        outcome(&self.shared().life()).map(|()| report)
+    }
+
+    /// As [`Engine::stop`], in any async runtime: a thread does the work. Once
+    /// polled it happens, even if the future is given up.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`].
+    pub async fn stop_async(&self, drain: Duration) -> Result<StopReport, Error> {
+        self.shared().check_caller()?;
+        let this = self.clone();
+        elsewhere::run("runsd-stop", move || this.stop(drain)).await?
+    }
+
+    /// Puts the routes and the list of allowed names in force that `builder`'s
+    /// sources give now; nothing else changes, and no connection is dropped.
+    /// Says in the log what it did, or why it left everything as it was.
+    #[cfg(feature = "cli")]
+    pub(crate) fn reload(&self, builder: &Builder) {
+        // Read before the lock: files may be slow.
+        let config = builder.config();
+        if let Some(running) = &self.shared().life().running {
+            running.reload(config);
         }
     }
 
@@ -267,3 +356,15 @@ impl Engine {
         }
     }
 }
+
+/// How it ended, or that it goes on.
+fn outcome(life: &Life) -> Result<(), Error> {
+    match &life.cause {
+        Some(cause) => Err(Error::new(ErrorKind::Internal, cause.clone())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

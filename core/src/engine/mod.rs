@@ -7,16 +7,20 @@
 mod base;
 mod bind;
 mod builder;
+mod dispatch;
+mod elsewhere;
 mod environment;
 mod error;
 mod handle;
 mod holder;
+mod inspect;
 mod mode;
 mod start;
 mod takeover;
 mod threads;
 
-pub use builder::Builder;
+pub use builder::{Builder, ResolvConf};
 pub use error::{Error, ErrorKind};
 pub use handle::{Engine, State, Stats, StopReport};
+pub use inspect::{Finding, Report, Verdict, diagnose, explain};
 pub use mode::Mode;

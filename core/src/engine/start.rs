@@ -4,16 +4,16 @@
 use super::base::{Base, Plans};
 use super::bind;
 use super::builder::Builder;
-use super::environment;
 use super::error::{Error, ErrorKind};
 use super::handle::{Engine, Facts, Shared};
 use super::mode::{self, Mode};
 use super::takeover::{self, Owned};
-use crate::cloudrun::{self, METADATA_ADDRESS, METADATA_NAMES};
+use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES};
 use crate::dns::{Original, ResolvConf};
 use crate::net::{block_on, deadline};
-use crate::settings::{Config, LogFormat, ModeChoice};
-use crate::telemetry::{Counters, Format, Log, Sink};
+use crate::settings::{Config, ModeChoice};
+use crate::sys;
+use crate::telemetry::{Counters, Log};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,25 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Puts routes and allowed names in force, if they are sound.
+    #[cfg(feature = "cli")]
+    pub(super) fn reload(&self, config: Result<Config, Error>) {
+        match config {
+            Ok(Config { routes, allow, .. }) => {
+                let (named, allowed) = (routes.len(), allow.len());
+                self.base.directory.replace(routes, allow);
+                self.log.info(
+                    "engine",
+                    format_args!("read again: {named} routes, {allowed} allowed names"),
+                );
+            }
+            Err(error) => self.log.error(
+                "engine",
+                format_args!("routes and allowed names stay as they are: {error}"),
+            ),
+        }
+    }
+
     /// Puts resolv.conf back first, so that no new name leads here.
     pub(super) fn stop(self, drain: Duration) -> usize {
         if let Some(owned) = self.resolv_conf {
@@ -49,57 +68,62 @@ pub(super) struct Ready {
 
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
-    let config = builder.config()?;
-    let lookup = builder.lookup;
-    let on_platform = cloudrun::detect(|name| environment::text(&lookup, name).is_some()).is_some();
-    let log = log(&config, on_platform, builder.log);
-    let app_port = environment::text(&lookup, "PORT").and_then(|port| port.parse().ok());
-    let plan = mode::choose(&config, mode::Facts { on_platform, app_port });
-    if plan.mode == Mode::Off {
-        log.debug("engine", format_args!("nothing to do here; the mode is off"));
-        return Ok(idle());
+    sys::claim_process().map_err(Error::forked)?;
+    let app_port = builder.app_port();
+    // Ends, with every record told, when this start fails.
+    let (plans, dispatcher) = builder.plans()?;
+    let (facts, running) = choose(&plans, app_port)?;
+    let watched =
+        running.as_ref().map(|running| (running.base.tasks.clone(), running.base.failed.clone()));
+    let shared = Shared::new(facts, running, dispatcher);
+    if let Some((tasks, failed)) = watched {
+        let told = Arc::downgrade(&shared);
+        tasks.spawn("failure watch", async move {
+            if let (Ok(cause), Some(shared)) = (failed.recv().await, told.upgrade()) {
+                shared.fail(cause);
+            }
+        });
     }
-    let plans = Plans::new(config, log, on_platform, &lookup);
-    let original = takeover::original(&plans)?;
+    Ok(Engine::new(shared))
+}
+
+/// The best mode that works, running.
+fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running>), Error> {
+    let facts = mode::Facts { on_platform: plans.on_platform, app_port };
+    let plan = mode::choose(&plans.config, facts);
+    if plan.mode == Mode::Off {
+        plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
+        return Ok((idle(), None));
+    }
+    let original = takeover::original(plans)?;
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
-        return Ok(idle());
+        return Ok((idle(), None));
     }
     if let Some(because) = &plan.because {
-        give_way(&plans, because)?;
+        give_way(plans, because)?;
     }
     if plan.mode == Mode::Proxy {
-        return proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans));
+        return proxy(plans, &original).map(|ready| run(ready, Mode::Proxy, plans));
     }
-    match full(&plans, &original) {
-        Ok(ready) => Ok(run(ready, Mode::Full, &plans)),
+    match full(plans, &original) {
+        Ok(ready) => Ok(run(ready, Mode::Full, plans)),
         Err(error) if may_give_way(&plans.config, &error) => {
-            give_way(&plans, &error)?;
-            proxy(&plans, &original).map(|ready| run(ready, Mode::Proxy, &plans))
+            give_way(plans, &error)?;
+            proxy(plans, &original).map(|ready| run(ready, Mode::Proxy, plans))
         }
         Err(error) => Err(error),
     }
 }
 
-fn log(config: &Config, on_platform: bool, callback: Option<super::builder::LogCallback>) -> Log {
-    let format = match config.log_format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
-        LogFormat::Auto if on_platform => Format::Json,
-        LogFormat::Auto => Format::Text,
-    };
-    Log::new(config.log_level, callback.map_or(Sink::Stderr(format), Sink::Callback))
-}
-
-fn idle() -> Engine {
-    let facts = Facts {
+fn idle() -> Facts {
+    Facts {
         mode: Mode::Off,
         dns_addrs: Vec::new(),
         proxy_addrs: Vec::new(),
         env: Vec::new(),
         counters: Arc::<Counters>::default(),
-    };
-    Engine::new(Shared::new(facts, None))
+    }
 }
 
 /// Whether the proxy mode may take the full mode's place: not where the user
@@ -186,7 +210,7 @@ fn listen(plans: &Plans, base: &Base) -> Result<Vec<SocketAddr>, Error> {
     if plans.on_platform && config.strict {
         await_place(plans, base)?;
     }
-    base.proxy(config, true).serve(bound.listeners);
+    base.proxy(plans, true).serve(bound.listeners);
     Ok(bound.addresses)
 }
 
@@ -222,21 +246,12 @@ pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(ready: Ready, mode: Mode, plans: &Plans) -> Engine {
+fn run(ready: Ready, mode: Mode, plans: &Plans) -> (Facts, Option<Running>) {
     let Ready { base, resolv_conf, dns_addrs, proxy_addrs, env } = ready;
     plans.log.info(
         "engine",
         format_args!("{mode} mode; DNS on {dns_addrs:?}, the proxy on {proxy_addrs:?}"),
     );
-    let (tasks, failed) = (base.tasks.clone(), base.failed.clone());
     let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters: base.counters.clone() };
-    let running = Running { base, resolv_conf, log: plans.log.clone() };
-    let shared = Shared::new(facts, Some(running));
-    let told = Arc::downgrade(&shared);
-    tasks.spawn("failure watch", async move {
-        if let (Ok(cause), Some(shared)) = (failed.recv().await, told.upgrade()) {
-            shared.fail(cause);
-        }
-    });
-    Engine::new(shared)
+    (facts, Some(Running { base, resolv_conf, log: plans.log.clone() }))
 }

@@ -102,7 +102,7 @@ pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Fu
         Ok::<_, Error>((dns, proxy))
     })?;
     let (dns, listeners) = bound?;
-    let proxy = base.proxy(config, false);
+    let proxy = base.proxy(plans, false);
     let proxy_addrs = listeners.as_ref().map(|bound| bound.addresses.clone()).unwrap_or_default();
     if let Some(bound) = listeners {
         proxy.serve(bound.listeners);

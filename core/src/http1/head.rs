@@ -283,11 +283,6 @@ impl ResponseHead {
     pub fn fields(&self) -> &[Field] {
         &self.fields.list
     }
-
-    /// `Connection: upgrade` stands in it.
-    pub fn upgrade(&self) -> bool {
-        self.fields.upgrade
-    }
 }
 
 fn version(minor: Option<u8>) -> Version {

@@ -10,9 +10,9 @@ mod framing;
 mod head;
 mod target;
 
-pub use body::{Body, BodyError, Step, write_chunk, write_last_chunk};
-pub use field::{Field, Known, Span, write_field};
+pub use body::{Body, BodyError, write_chunk, write_last_chunk};
+pub use field::{Field, Known, write_field};
 pub use framing::{Framing, body_of_response};
-pub use head::{HeadError, Limits, RequestHead, ResponseHead, Version, field_lines};
+pub use head::{HeadError, Limits, RequestHead, ResponseHead, Version};
 pub use target::{Target, TargetForm};
 pub(crate) use target::{check as check_authority, host, split_authority};

@@ -197,7 +197,9 @@ impl Dialer {
                 return Err(DialError::Loop { host: host.to_owned(), address });
             }
             match deadline(CONNECT_TIMEOUT, Tcp::connect(address)).await {
-                Ok(Ok(tcp)) => return self.secure(host, address, tcp, secure).await,
+                // In a box: whoever may have to dial would hold the kilobytes of
+                // a handshake for as long as an exchange lasts.
+                Ok(Ok(tcp)) => return Box::pin(self.secure(host, address, tcp, secure)).await,
                 Ok(Err(cause)) => last = DialError::Connect { address, cause },
                 Err(_) => last = DialError::Timeout { address, step: "connect" },
             }
@@ -205,7 +207,11 @@ impl Dialer {
         Err(last)
     }
 
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    /// Where `host` is: what is configured, or the addresses it resolves to.
+    ///
+    /// # Errors
+    /// [`DialError::Resolve`].
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let redirected = self.connect_to.iter().find(|rule| {
             rule.host.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(host))
                 && rule.port.is_none_or(|given| given == port)

@@ -55,11 +55,13 @@ impl Drain {
     }
 
     /// How many tokens are held.
+    #[cfg(test)]
     pub fn held(&self) -> usize {
         Arc::strong_count(&self.held) - 1
     }
 
     /// Says "take no new work".
+    #[cfg(test)]
     pub fn start(&self) {
         self.draining.close();
     }

@@ -7,6 +7,7 @@
 mod buffer;
 mod dial;
 mod drain;
+mod ours;
 mod outgoing;
 mod stream;
 mod tasks;
@@ -17,13 +18,13 @@ mod tokio_io;
 mod udp;
 
 pub use buffer::Buffer;
-pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
-pub use drain::{Drain, Token, Watch};
+pub use dial::{ConnectTo, DialError, Dialer, OwnAddresses, Resolve, Secure};
+pub use drain::{Drain, Watch};
 pub use outgoing::Outgoing;
 pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub use tcp::{Tcp, TcpListener};
-pub use time::{Clock, Elapsed, SystemClock, deadline, patience, sleep};
+pub use time::{Clock, SystemClock, deadline, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
 pub use tokio_io::TokioIo;
 pub use udp::UdpSocket;

@@ -4,6 +4,7 @@
 //! logged. Rooms hold [`Tasks`], which does not keep the executor alive: the
 //! tasks hold it in turn, and such a ring would never be freed.
 
+use super::BoxFuture;
 use super::time::sleep;
 use crate::telemetry::{Counters, Log};
 use async_executor::Executor;
@@ -71,8 +72,12 @@ impl Tasks {
     pub fn spawn(&self, what: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(executor) = self.0.executor.upgrade() {
             let this = self.clone();
+            // In a box at once: each layer between here and the executor would
+            // hold the whole future twice and copy it, and an exchange's is
+            // tens of kilobytes then.
+            let boxed: BoxFuture<'static, ()> = Box::pin(future);
             let guarded = async move {
-                let _ = this.guard(what, future).await;
+                let _ = this.guard(what, boxed).await;
             };
             executor.spawn(guarded).detach();
         }
@@ -95,7 +100,8 @@ impl Tasks {
         });
     }
 
-    /// Runs `future`, turning a panic into [`Panicked`].
+    /// Runs `future`, turning a panic into [`Panicked`]. Large futures are
+    /// better pinned where they are and passed by reference.
     ///
     /// # Errors
     /// [`Panicked`] if it panicked; the panic has been logged and counted.

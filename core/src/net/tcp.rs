@@ -5,6 +5,7 @@
 //! request took, four found nothing. async-std's stream asks first, always, so
 //! these are the streams of async-io, which async-std's own are made of.
 
+use super::ours::Ours;
 use async_io::Async;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -21,7 +22,7 @@ const BACKLOG: i32 = 1024;
 /// A TCP connection. Clones share the socket.
 #[derive(Debug)]
 pub struct Tcp {
-    socket: Arc<Async<std::net::TcpStream>>,
+    socket: Arc<Ours<Async<std::net::TcpStream>>>,
     /// The last read left nothing in the socket; news of more comes from the
     /// reactor.
     emptied: bool,
@@ -29,13 +30,13 @@ pub struct Tcp {
 
 impl Clone for Tcp {
     fn clone(&self) -> Tcp {
-        Tcp::new(self.socket.clone())
+        Tcp { socket: self.socket.clone(), emptied: false }
     }
 }
 
 /// A TCP listener.
 #[derive(Debug)]
-pub struct TcpListener(Async<std::net::TcpListener>);
+pub struct TcpListener(Ours<Async<std::net::TcpListener>>);
 
 impl TcpListener {
     /// Binds and listens. Port 0 lets the kernel choose. An IPv6 address takes
@@ -52,7 +53,7 @@ impl TcpListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener(Async::new(socket.into())?))
+        Ok(TcpListener(Ours::new(Async::new(socket.into())?)))
     }
 
     /// The address it listens on.
@@ -69,8 +70,7 @@ impl TcpListener {
     /// What the operating system says; see [`super::Tasks::accept_loop`].
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        let _ = stream.get_ref().set_nodelay(true);
-        Ok((Tcp::new(Arc::new(stream)), peer))
+        Ok((Tcp::new(stream), peer))
     }
 }
 
@@ -78,13 +78,14 @@ impl Drop for TcpListener {
     fn drop(&mut self) {
         // A forked child may hold a copy of the descriptor: shutting the
         // socket down frees the port at once all the same.
-        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
+        let _ = SockRef::from(self.0.get_ref()).shutdown(Shutdown::Both);
     }
 }
 
 impl Tcp {
-    fn new(socket: Arc<Async<std::net::TcpStream>>) -> Tcp {
-        Tcp { socket, emptied: false }
+    fn new(stream: Async<std::net::TcpStream>) -> Tcp {
+        let _ = stream.get_ref().set_nodelay(true);
+        Tcp { socket: Arc::new(Ours::new(stream)), emptied: false }
     }
 
     /// Connects to an address, without a time limit of its own.
@@ -92,9 +93,7 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
-        let stream = Async::<std::net::TcpStream>::connect(address).await?;
-        let _ = stream.get_ref().set_nodelay(true);
-        Ok(Tcp::new(Arc::new(stream)))
+        Ok(Tcp::new(Async::<std::net::TcpStream>::connect(address).await?))
     }
 
     /// The address of the other side.
@@ -109,6 +108,7 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
+    #[cfg(test)]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get_ref().local_addr()
     }
@@ -123,6 +123,7 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
+    #[cfg(test)]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.get_ref().shutdown(how)
     }
@@ -177,7 +178,7 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self.socket).poll_write(context, bytes)
+        Pin::new(&mut &**self.socket).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -185,7 +186,7 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self.socket).poll_write_vectored(context, slices)
+        Pin::new(&mut &**self.socket).poll_write_vectored(context, slices)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -194,7 +195,7 @@ impl AsyncWrite for Tcp {
 
     /// Ends the sending direction; the other stays open (half-close).
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.shutdown(Shutdown::Write) {
+        match self.socket.get_ref().shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

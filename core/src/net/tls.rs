@@ -8,7 +8,7 @@ use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
 use rustls::pki_types::pem::PemObject;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// What to offer in the handshake.
@@ -31,12 +31,34 @@ pub enum Protocol {
     Http2,
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        })
+    }
+}
+
 /// Where the trusted certificates come from.
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     /// A PEM file that replaces every other source.
     pub file: Option<PathBuf>,
+    /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, which replace the
+    /// system's own places.
+    pub by_environment: bool,
 }
+
+/// Where distributions keep all their trusted certificates in one file. One
+/// file is read in a tenth of the time that a folder of links to the same takes.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Why a handshake failed.
 #[derive(Debug)]
@@ -148,6 +170,15 @@ impl Tls {
 }
 
 impl Roots {
+    fn of_the_system(&self) -> Vec<CertificateDer<'static>> {
+        let bundle = BUNDLES.iter().map(Path::new).find(|bundle| bundle.is_file());
+        let bundled = bundle
+            .filter(|_| !self.by_environment)
+            .map(|bundle| rustls_native_certs::load_certs_from_paths(Some(bundle), None).certs)
+            .filter(|certificates| !certificates.is_empty());
+        bundled.unwrap_or_else(|| rustls_native_certs::load_native_certs().certs)
+    }
+
     /// `--ca-file`, else `SSL_CERT_FILE` and `SSL_CERT_DIR` or the system's,
     /// else the set of Mozilla that is built in.
     fn load(&self, log: &Log) -> Result<RootCertStore, String> {
@@ -163,7 +194,7 @@ impl Roots {
             }
             return Ok(store);
         }
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        store.add_parsable_certificates(self.of_the_system());
         if store.is_empty() {
             log.info(
                 "net",
@@ -210,7 +241,7 @@ mod tests {
     #[test]
     fn a_file_without_certificates_is_refused_by_name() {
         let file = PathBuf::from("/nonexistent/authority.pem");
-        let tls = Tls::new(Roots { file: Some(file) }, Log::discard());
+        let tls = Tls::new(Roots { file: Some(file), ..Roots::default() }, Log::discard());
         let error = tls.prepare().unwrap_err().to_string();
         assert!(error.contains("/nonexistent/authority.pem"), "{error}");
     }

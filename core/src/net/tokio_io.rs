@@ -26,11 +26,6 @@ impl<S> TokioIo<S> {
     pub fn with_prefix(stream: S, prefix: Buffer) -> TokioIo<S> {
         TokioIo { stream, prefix }
     }
-
-    /// The stream below.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
-    }
 }
 
 impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for TokioIo<S> {

@@ -1,5 +1,6 @@
 //! UDP sockets.
 
+use super::ours::Ours;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +10,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A UDP socket.
 #[derive(Debug)]
-pub struct UdpSocket(async_std::net::UdpSocket);
+pub struct UdpSocket(Ours<async_std::net::UdpSocket>);
 
 impl UdpSocket {
     /// Binds a socket that serves. Port 0 lets the kernel choose. An IPv6
@@ -25,7 +26,7 @@ impl UdpSocket {
         // The kernel may grant less; what it grants is better than nothing.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.bind(&address.into())?;
-        Ok(UdpSocket(std::net::UdpSocket::from(socket).into()))
+        Ok(UdpSocket(Ours::new(std::net::UdpSocket::from(socket).into())))
     }
 
     /// A socket on a random port that talks with `peer` alone: the kernel
@@ -41,7 +42,7 @@ impl UdpSocket {
         let socket = std::net::UdpSocket::bind(any)?;
         // Connecting a datagram socket sends nothing and cannot wait.
         socket.connect(peer)?;
-        Ok(UdpSocket(socket.into()))
+        Ok(UdpSocket(Ours::new(socket.into())))
     }
 
     /// The address it is bound to.

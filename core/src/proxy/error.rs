@@ -21,6 +21,8 @@ pub(super) enum ProxyError {
     SlowHead,
     /// CONNECT to a reverse proxy.
     Connect,
+    /// A web page in a browser is behind the request.
+    Page,
     /// The host leads nowhere.
     Refused(Refusal),
     /// There is no token.
@@ -70,6 +72,7 @@ impl ProxyError {
             ProxyError::Body(_) | ProxyError::Target(_) => (400, "http_request_error"),
             ProxyError::SlowHead => (408, "http_request_error"),
             ProxyError::Connect => (405, "http_request_denied"),
+            ProxyError::Page => (403, "http_request_denied"),
             ProxyError::Refused(Refusal::Unsettled { .. }) => (503, "destination_unavailable"),
             ProxyError::Refused(_) => (421, "http_request_denied"),
             ProxyError::Token { .. } => (503, "proxy_internal_response"),
@@ -89,7 +92,8 @@ impl ProxyError {
     }
 
     /// gRPC's status code: 14 UNAVAILABLE may be tried again, 16
-    /// UNAUTHENTICATED not, 3 INVALID_ARGUMENT and 5 NOT_FOUND are the caller's.
+    /// UNAUTHENTICATED not; 3 INVALID_ARGUMENT, 5 NOT_FOUND and 7
+    /// PERMISSION_DENIED are the caller's.
     fn grpc(&self) -> u8 {
         match self {
             ProxyError::Token { cause, .. } if cause.permanent => 16,
@@ -97,6 +101,7 @@ impl ProxyError {
             | ProxyError::Body(_)
             | ProxyError::Target(_)
             | ProxyError::Connect => 3,
+            ProxyError::Page => 7,
             ProxyError::Refused(Refusal::Unsettled { .. }) => 14,
             ProxyError::Refused(_) => 5,
             ProxyError::Internal => 13,
@@ -139,6 +144,10 @@ impl fmt::Display for ProxyError {
             ProxyError::Connect => {
                 f.write_str("CONNECT is for a forward proxy; call the service by http://NAME")
             }
+            ProxyError::Page => f.write_str(
+                "a web page in a browser is behind this request (Origin, Sec-Fetch-Site), and pages \
+                 must not act with this identity; call the service from a program",
+            ),
             ProxyError::Refused(refusal) => refusal.fmt(f),
             ProxyError::Token { host, cause } => write!(f, "cannot call {host}: {cause}"),
             ProxyError::Dial { name, cause } => write!(f, "cannot reach {name}: {cause}"),
@@ -168,6 +177,7 @@ fn percent_encoded(text: &str) -> String {
 pub(super) fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        403 => "Forbidden",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
@@ -221,6 +231,7 @@ mod tests {
             (ProxyError::Target("x"), 400, 3),
             (ProxyError::SlowHead, 408, 14),
             (ProxyError::Connect, 405, 3),
+            (ProxyError::Page, 403, 7),
             (ProxyError::Refused(Refusal::Reserved { host: host() }), 421, 5),
             (ProxyError::Refused(Refusal::Unsettled { host: host(), missing: host() }), 503, 14),
             (token(false), 503, 14),

@@ -19,11 +19,13 @@ pub(super) enum Way {
     Tunnel(Stream),
 }
 
-/// Finds the way for a request by the form of its target and its authority.
+/// Finds the way for a request by the form of its target and its authority;
+/// `page`: whether a web page is behind it, which gets no identity of ours.
 pub(super) async fn way(
     shared: &Arc<Shared>,
     form: TargetForm,
     authority: &str,
+    page: bool,
 ) -> Result<Way, ProxyError> {
     let (host, port) = split_authority(authority);
     match form {
@@ -39,6 +41,7 @@ pub(super) async fn way(
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
             Ok(Way::Service(Arc::new(elsewhere(authority, host, port))))
         }
+        _ if page => Err(ProxyError::Page),
         TargetForm::Absolute | TargetForm::Origin | TargetForm::Asterisk => {
             shared.target(host).await.map(Way::Service)
         }

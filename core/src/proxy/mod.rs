@@ -6,6 +6,7 @@
 //! to it by the engine.
 
 mod authorize;
+mod browser;
 mod error;
 mod forward;
 mod h1;
@@ -18,6 +19,7 @@ use crate::auth::Tokens;
 use crate::names::Directory;
 use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 /// The HTTP version for services.
@@ -39,6 +41,9 @@ pub struct Config {
     /// Whether it is a forward proxy too: absolute targets and CONNECT to
     /// hosts that are not services are relayed without a token.
     pub forward: bool,
+    /// Whether requests for services are refused where a web page in a browser
+    /// is behind them.
+    pub refuse_pages: bool,
 }
 
 /// The proxy; cheap to clone.
@@ -99,7 +104,7 @@ impl Proxy {
             let tasks = shared.tasks.clone();
             tasks.spawn("proxy connection", async move {
                 let _working = shared.drain.token();
-                let serving = detect(&shared, stream);
+                let serving = pin!(detect(&shared, stream));
                 futures_lite::future::or(serving, shared.drain.aborting()).await;
             });
         };
@@ -148,7 +153,9 @@ async fn detect(shared: &Arc<Shared>, tcp: Tcp) {
     let mut begun = Some((tcp, Buffer::default()));
     while let Some((mut tcp, mut buffer)) = begun.take() {
         match preface(shared, &mut tcp, &mut buffer).await {
-            Some(true) => h2::serve(shared, tcp, buffer).await,
+            // In a box: thousands of connections speak HTTP/1.1 and would hold
+            // room for this.
+            Some(true) => Box::pin(h2::serve(shared, tcp, buffer)).await,
             Some(false) => begun = h1::serve(shared, tcp, buffer).await,
             None => {}
         }

@@ -6,11 +6,15 @@
 //! immutable [`Config`]; as typed and as resolved are two types, so that
 //! nothing downstream can meet a value that has not been checked.
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "flags and help"))]
+
 mod config;
+#[cfg(test)]
+mod documents;
 mod layers;
 mod table;
 mod values;
 
-pub use config::{Config, LogFormat, ModeChoice, Projects, ResolvConfMode, UpstreamHttp};
-pub use layers::{Layer, Origin, Problem, Problems, resolve};
-pub use table::{Form, SETTINGS, Scope, Setting, find, suggest};
+pub use config::{Config, LogFormat, ModeChoice, ResolvConfMode, UpstreamHttp};
+pub use layers::{Layer, Origin, Problems, resolve};
+pub use table::{Form, SETTINGS, Scope, Setting, find};

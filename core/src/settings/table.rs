@@ -59,6 +59,19 @@ impl Setting {
         format!("RUNSD_{}", self.long_key().to_ascii_uppercase())
     }
 
+    /// The words that are its only values; none where anything else may stand.
+    pub fn choices(&self) -> Vec<&'static str> {
+        let name = match self.form {
+            Form::Flag => "true|false",
+            Form::Value(name) => name,
+            Form::List { .. } => return Vec::new(),
+        };
+        let literal = |word: &&str| !word.bytes().all(|byte| byte.is_ascii_uppercase());
+        let words: Vec<&str> = name.split('|').collect();
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'|');
+        if plain && words.iter().all(literal) { words } else { Vec::new() }
+    }
+
     /// The key of the JSON file: the plural one for lists.
     pub fn long_key(&self) -> &'static str {
         match self.form {
@@ -169,7 +182,7 @@ pub static SETTINGS: &[Setting] = &[
     value(
         "project_hash",
         "HASH",
-        "Use the older URLs, SERVICE-HASH-CODE.a.run.app, with this hash",
+        "Use the older form of URLs, which has this hash of the project in it",
         "none: URLs are built from the project number",
         |config, given| {
             config.project_hash = Some(values::project_hash(given)?);

@@ -70,7 +70,9 @@ pub(super) fn region(given: &[String]) -> Result<String> {
     if names::is_region(&given) {
         Ok(given)
     } else {
-        Err(format!("{given:?} does not have the shape of a region, such as us-central1"))
+        Err(format!(
+            "{given:?} does not have the shape of a region: words joined by hyphens, and a number"
+        ))
     }
 }
 

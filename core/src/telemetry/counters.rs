@@ -12,11 +12,6 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes one away; for the counters that are gauges.
-    pub fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -66,7 +66,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// The record as one line, final newline included.
-    pub fn line(&self, format: Format) -> String {
+    pub(crate) fn line(&self, format: Format) -> String {
         match format {
             Format::Json => {
                 let object = serde_json::json!({

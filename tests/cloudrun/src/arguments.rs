@@ -19,10 +19,13 @@ identity?audience=https://hello-123456789012.us-central1.run.app\"'
     cloudrun-sim --service orders-api --service users-api --rtt 40 -- ./app
 
 Inside: metadata server and nameserver on 169.254.169.254; every *.run.app host
-leads to the front end, which checks identity tokens as Cloud Run does. The
-simulation's certificate authority is in the usual bundles below /etc; programs
-that bring their own (Node, certifi) need it named: --set-env
-NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt.
+leads to the front end, which checks identity tokens as Cloud Run does: without a
+token 403, with one that is no good 401. They are at the other end of eth0, so the
+command may listen on any port; on a kernel without veth interfaces, and there
+only, not on 0.0.0.0 with 53, 80 or 443 (127.0.0.1 works). Every other address
+refuses connections. The simulation's certificate authority is in the usual
+bundles below /etc; programs that bring their own (Node, certifi) need it named:
+--set-env NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt.
 
 Services: hello and public (no token needed), orders, users, billing (like hello),
   echo (the request back, byte for byte), status?code=N, slow?ms=N, redirect,
@@ -60,6 +63,12 @@ pub(crate) struct Place {
     /// The number of its project.
     #[arg(long, value_name = "NUMBER", default_value = "123456789012")]
     project_number: String,
+    /// The id of its project.
+    #[arg(long, value_name = "ID", default_value = "sim-project")]
+    project_id: String,
+    /// What stands for the project in the older URLs, SERVICE-HASH-CODE.a.run.app.
+    #[arg(long, value_name = "HASH", default_value = "abcde12345")]
+    project_hash: String,
     /// Its own service: K_SERVICE.
     #[arg(long, value_name = "NAME", default_value = "caller")]
     service_name: String,
@@ -124,6 +133,8 @@ impl Place {
         Options {
             region: self.region.clone(),
             project_number: self.project_number.clone(),
+            project_id: self.project_id.clone(),
+            project_hash: self.project_hash.clone(),
             service: self.service_name.clone(),
             services: self.services.clone(),
             deny: self.deny.clone(),

@@ -57,16 +57,33 @@ fn lines(typed: &str, output: &Output, arrived: &[Seen]) -> Vec<Vec<String>> {
         // Refused before anything left the instance: by runsd (a status), or by the
         // resolver (curl's own words).
         let (status, why) = if status.is_empty() || status == "000" {
-            ("-".to_owned(), format!("(nothing) {last}"))
+            (
+                "-".to_owned(),
+                format!(
+                    "nothing: {}",
+                    last.rsplit_once(':').map_or(last.as_str(), |(what, _)| what)
+                ),
+            )
         } else {
-            (status, "(nothing: refused by runsd)".to_owned())
+            (status, "nothing: refused by runsd".to_owned())
         };
-        return vec![vec![typed.to_owned(), why, status, "-".to_owned()]];
+        return vec![vec![typed.to_owned(), why, status, "none".to_owned()]];
     }
     let row = |(number, seen): (usize, &Seen)| {
         let first = if number == 0 { typed } else { "" };
-        let token = seen.audience.clone().unwrap_or_else(|| "none".to_owned());
-        vec![first.to_owned(), report::url(seen), seen.status.to_string(), token]
+        vec![first.to_owned(), report::url(seen), seen.status.to_string(), audience(seen)]
     };
     arrived.iter().enumerate().map(row).collect()
+}
+
+/// For what the token is that came along, in words where it is as it should be.
+fn audience(seen: &Seen) -> String {
+    let Some(audience) = &seen.audience else { return "none".to_owned() };
+    let host = audience.strip_prefix("https://").unwrap_or(audience);
+    let untagged = seen.tag.as_ref().and_then(|tag| seen.host.strip_prefix(&format!("{tag}---")));
+    match untagged {
+        None if host == seen.host => "its own URL".to_owned(),
+        Some(untagged) if host == untagged => "its URL without the tag".to_owned(),
+        _ => audience.clone(),
+    }
 }

@@ -63,12 +63,17 @@ pub(crate) fn unmount(target: &CStr) -> io::Result<()> {
     check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })
 }
 
+/// Moves the calling thread into a network namespace.
+pub(crate) fn join_network(net: RawFd) -> io::Result<()> {
+    // SAFETY: a plain file descriptor; the kernel checks that it is a namespace.
+    check(unsafe { libc::setns(net, libc::CLONE_NEWNET) })
+}
+
 /// Moves the calling thread into both namespaces. The thread must not share
 /// its root and working directory with others (see `detach_directories`).
 pub(crate) fn join(net: RawFd, mnt: RawFd) -> io::Result<()> {
-    // SAFETY: plain file descriptors; the kernel checks that they are namespaces.
-    check(unsafe { libc::setns(net, libc::CLONE_NEWNET) })?;
-    // SAFETY: as above.
+    join_network(net)?;
+    // SAFETY: as in `join_network`.
     check(unsafe { libc::setns(mnt, libc::CLONE_NEWNS) })
 }
 
@@ -99,8 +104,17 @@ pub(crate) fn start_inside(command: &mut Command, handles: Arc<Handles>) {
 }
 
 fn control_socket() -> io::Result<OwnedFd> {
+    socket(libc::AF_INET, libc::SOCK_DGRAM, 0)
+}
+
+/// A socket to the configuration of the current network namespace.
+pub(crate) fn route_socket() -> io::Result<OwnedFd> {
+    socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)
+}
+
+fn socket(family: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

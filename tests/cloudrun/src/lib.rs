@@ -1,7 +1,8 @@
 //! A simulated Cloud Run, to test services and tools against without a cloud.
 //!
 //! A [`Sim`] is one instance: network and mount namespaces in which the addresses
-//! and files are those of the platform, with three servers:
+//! and files are those of the platform. At the other end of its only cable, in
+//! another network namespace, is the cloud with three servers:
 //! - [`Metadata`]: the metadata server, which hands out identity tokens;
 //! - [`Dns`]: the nameserver;
 //! - [`Front`]: the front end, which checks tokens and lets services answer.
@@ -19,9 +20,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The map: `sim` builds and stops; `namespace` and `kernel` make the instance;
-//! `metadata`, `dns`, `front` are the servers, over `wire` (HTTP/1.1 to the byte),
-//! `token`, `authority` and `relay` (distance); `services` is what answers.
+//! The map: `sim` builds and stops; `namespace`, `link`, `netlink` and `kernel`
+//! make the instance; `metadata`, `dns`, `front` are the servers, over `wire`
+//! (HTTP/1.1 to the byte), `token`, `authority` and `relay` (distance); `services`
+//! is what answers.
 
 pub mod addresses;
 mod authority;
@@ -29,8 +31,10 @@ mod dns;
 mod error;
 mod front;
 mod kernel;
+mod link;
 mod metadata;
 mod namespace;
+mod netlink;
 mod options;
 mod regions;
 mod relay;

@@ -1,9 +1,10 @@
 //! The simulated instance's view of the machine: its network and its `/etc`.
 //!
 //! Owns the order in which namespaces, mounts and addresses are made; knows
-//! nothing of the servers that listen there. `sim` calls it. All changes happen
-//! inside the new namespaces: the machine keeps its own, and when the last
-//! process and descriptor of the instance are gone, so is everything made here.
+//! nothing of the servers, and leaves the way to them to `link`. `sim` calls it.
+//! All changes happen inside the new namespaces: the machine keeps its own, and
+//! when the last process and descriptor of the instance are gone, so is everything
+//! made here.
 
 use std::ffi::CString;
 use std::io;
@@ -17,6 +18,7 @@ use std::{fs, thread};
 
 use crate::error::{Error, Step};
 use crate::kernel::{self, Handles};
+use crate::link::Cloud;
 
 /// Where the kernel shows the switch for IPv6, by network namespace.
 const IPV6_SWITCH: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
@@ -26,8 +28,20 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 #[derive(Debug, Clone)]
 pub(crate) struct Namespaces {
     handles: Arc<Handles>,
+    /// Whether the servers have a network of their own.
+    apart: bool,
     /// The private tmpfs, a directory that only exists as such inside.
     directory: PathBuf,
+}
+
+/// What the network of the instance is like.
+#[derive(Debug)]
+pub(crate) struct Network<'a> {
+    /// Where the servers will listen, if they have to do it on the instance's `lo`.
+    pub(crate) addresses: &'a [Ipv4Addr],
+    pub(crate) ipv6: bool,
+    /// Whether to give the servers a network of their own, if the kernel can.
+    pub(crate) apart: bool,
 }
 
 /// What the files of the instance say.
@@ -53,22 +67,26 @@ pub(crate) fn gain_privilege() -> Result<(), Error> {
 }
 
 impl Namespaces {
-    /// Moves the calling thread into new namespaces with the given addresses and
-    /// files. `directory` is an empty directory; the tmpfs covers it.
+    /// Makes an instance with this network and these files. `directory` is an empty
+    /// directory; the tmpfs covers it. Leaves the calling thread where the servers
+    /// belong: in the cloud's network and the instance's mounts.
     pub(crate) fn create(
         directory: &Path,
-        addresses: &[Ipv4Addr],
-        ipv6: bool,
+        network: &Network<'_>,
         files: &Files<'_>,
     ) -> Result<Self, Error> {
+        let mut cloud = network.apart.then(Cloud::create).transpose()?;
         kernel::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).map_err(Error::NoNamespaces)?;
-        if !ipv6 {
-            fs::write(IPV6_SWITCH, "1").step("switching IPv6 off")?;
+        if !network.ipv6 {
+            ipv6_off().step("switching IPv6 off")?;
         }
         kernel::loopback_up().step("bringing lo up")?;
-        for (number, address) in addresses.iter().enumerate() {
-            kernel::add_loopback_address(number + 1, *address)
-                .step(format!("adding {address} to lo"))?;
+        let apart = cloud.as_mut().map_or(Ok(false), Cloud::connect)?;
+        if !apart {
+            for (number, address) in network.addresses.iter().enumerate() {
+                kernel::add_loopback_address(number + 1, *address)
+                    .step(format!("adding {address} to lo"))?;
+            }
         }
         kernel::mount(c"none", c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)
             .step("making the mounts private")?;
@@ -78,7 +96,15 @@ impl Namespaces {
             net: fs::File::open("/proc/thread-self/ns/net").step("opening the network")?.into(),
             mnt: fs::File::open("/proc/thread-self/ns/mnt").step("opening the mounts")?.into(),
         };
-        Ok(Self { handles: Arc::new(handles), directory: directory.to_owned() })
+        if let Some(cloud) = cloud.filter(|_| apart) {
+            cloud.enter().step("entering the cloud")?;
+        }
+        Ok(Self { handles: Arc::new(handles), apart, directory: directory.to_owned() })
+    }
+
+    /// Whether the servers have a network of their own.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// Makes `command` start inside.
@@ -126,6 +152,14 @@ impl Namespaces {
     /// The content of `/etc/resolv.conf`.
     pub(crate) fn resolv_conf(&self) -> io::Result<Vec<u8>> {
         self.enter(|| fs::read(RESOLV_CONF))?
+    }
+}
+
+/// A kernel without IPv6 has no switch either.
+fn ipv6_off() -> io::Result<()> {
+    match fs::write(IPV6_SWITCH, "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

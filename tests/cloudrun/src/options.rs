@@ -32,6 +32,8 @@ pub struct Options {
     pub rtt: Duration,
     /// Everything on 127.0.0.1 and kernel-chosen ports, without namespaces (false).
     pub loopback: bool,
+    /// Whether the servers get a network of their own, where the kernel can (true).
+    pub apart: bool,
     /// Whether the instance has `::1` (true).
     pub ipv6: bool,
     /// The content of `/etc/resolv.conf`; `None`: like Cloud Run.
@@ -53,6 +55,7 @@ impl Default for Options {
             deny: Vec::new(),
             rtt: Duration::ZERO,
             loopback: false,
+            apart: true,
             ipv6: true,
             resolv_conf: None,
             observer: None,

@@ -31,6 +31,9 @@ pub(crate) fn endpoints(sim: &Sim) -> io::Result<()> {
     );
     let told = match sim.namespace_files() {
         Some((net, mnt)) => {
+            if !sim.is_apart() {
+                text.push_str("no veth here     inside, 0.0.0.0 with 53, 80 or 443 is taken\n");
+            }
             writeln!(
                 text,
                 "get in           nsenter --net={} --mount={}",

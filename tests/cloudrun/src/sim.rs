@@ -21,7 +21,7 @@ use crate::dns::Dns;
 use crate::error::{Error, Step};
 use crate::front::{Front, Sockets};
 use crate::metadata::Metadata;
-use crate::namespace::{self, Files, Namespaces};
+use crate::namespace::{self, Files, Namespaces, Network};
 use crate::options::Options;
 use crate::token::Mint;
 
@@ -31,7 +31,9 @@ const HOSTS: &str = "127.0.0.1\tlocalhost\n169.254.169.254\tmetadata.google.inte
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PORT_TRIES: usize = 32;
 
-/// Where the servers of a simulation listen.
+/// Where the servers of a simulation listen, as programs inside reach them. The
+/// addresses are not the instance's own (see [`Sim::is_apart`]), so that programs
+/// may listen on these ports themselves.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoints {
     /// The metadata server.
@@ -86,9 +88,7 @@ impl Sim {
     /// [`Error::NoNamespaces`] where namespaces need more rights than there are: a
     /// process without root can make them only while it has a single thread.
     pub fn start(options: Options) -> Result<Self, Error> {
-        if !crate::regions::is_region(&options.region) {
-            return Err(Error::Option(format!("`{}` is no region", options.region)));
-        }
+        possible(&options)?;
         if !options.loopback {
             namespace::gain_privilege()?;
         }
@@ -185,6 +185,15 @@ impl Sim {
         self.namespaces.as_ref().map(Namespaces::files)
     }
 
+    /// Whether the servers have a network of their own, as on the platform. Not so
+    /// in loopback mode, with [`Options::apart`] off, and on a kernel without veth
+    /// interfaces: then a program inside that listens on port 53, 80 or 443 has to do
+    /// it on one address (`127.0.0.1:80`), because the servers have these ports on
+    /// theirs and `0.0.0.0:80` would be both.
+    pub fn is_apart(&self) -> bool {
+        self.namespaces.as_ref().is_some_and(Namespaces::is_apart)
+    }
+
     /// The options it was started with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -251,6 +260,8 @@ impl Sim {
                 ("RUNSD_CONNECT_TO", format!(":443:{front}")),
                 ("RUNSD_CA_FILE", self.directory.join("ca.pem").display().to_string()),
                 ("RUNSD_NAMESERVERS", dns.to_string()),
+                // The machine's own ports and resolv.conf are not the instance's.
+                ("RUNSD_MODE", "proxy".to_owned()),
             ]);
         }
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -285,6 +296,22 @@ impl Endpoints {
             plain: at(FRONT, 80),
         }
     }
+}
+
+/// Whether URLs can be made of these.
+fn possible(options: &Options) -> Result<(), Error> {
+    let Options { region, project_number: number, project_hash: hash, .. } = options;
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let wrong = if !crate::regions::is_region(region) {
+        format!("`{region}` is no region")
+    } else if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("`{number}` is no project number")
+    } else if hash.is_empty() || !hash.bytes().all(lower) {
+        format!("`{hash}` cannot stand for a project in a URL: want a-z and 0-9")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Option(wrong))
 }
 
 fn expect_done(result: io::Result<()>, what: &str) {
@@ -363,8 +390,12 @@ fn begin(
         let hosts = if options.ipv6 { format!("{HOSTS}::1\tlocalhost\n") } else { HOSTS.into() };
         let link = authority::openssl_link();
         let files = Files { resolv_conf, hosts: &hosts, authority: (pem, link) };
-        let addresses = [METADATA, FRONT, EXTERNAL];
-        Some(Namespaces::create(directory, &addresses, options.ipv6, &files)?)
+        let network = Network {
+            addresses: &[METADATA, FRONT, EXTERNAL],
+            ipv6: options.ipv6,
+            apart: options.apart,
+        };
+        Some(Namespaces::create(directory, &network, &files)?)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok((namespaces, runtime.step("starting the runtime")?))

@@ -37,8 +37,13 @@ fn a_private_service_answers_to_a_token_for_it_alone() {
     let refused = curl(&sim, &["-i", "--http1.1", "-H", &other, &url]);
     assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
     assert!(refused.contains("www-authenticate: Bearer error=\"invalid_token\", error_desc"));
-    let none = curl(&sim, &["-i", "--http1.1", &url]);
-    assert!(none.contains("www-authenticate: Bearer\r\n"), "{none}");
+    assert!(refused.contains("<title>401 Unauthorized</title>"), "{refused}");
+    let none = curl(&sim, &["-i", "--http1.1", &format!("{url}/a?b&c")]);
+    assert!(none.starts_with("HTTP/1.1 403"), "{none}");
+    assert!(!none.contains("www-authenticate"), "{none}");
+    let page = "<h1>Error: Forbidden</h1>\n<h2>Your client does not have permission to get URL \
+                <code>/a?b&amp;c</code> from this server.</h2>";
+    assert!(none.contains(page), "{none}");
     assert_eq!(status(&sim, &["-H", &format!("{own}x"), &url]), "401", "forged");
     assert_eq!(status(&sim, &[&sim.url("public")]), "200");
     assert_eq!(status(&sim, &["-H", &own, &sim.url("nobody")]), "404");

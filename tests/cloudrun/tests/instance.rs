@@ -2,9 +2,13 @@
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use cloudrun_sim::{Options, Sim, addresses};
+
+const FROM_PUBLIC: &str = "hello from public (us-central1)\n";
 
 fn output(sim: &Sim, program: &str, arguments: &[&str]) -> String {
     let output = sim.command(program).args(arguments).output().expect("the program starts");
@@ -67,11 +71,59 @@ fn resolv_conf_can_be_replaced_removed_and_written_from_inside() {
 }
 
 #[test]
+fn every_port_of_the_instance_is_free_for_its_programs() {
+    let sim = Sim::start(Options::default()).unwrap();
+    assert!(sim.is_apart(), "this kernel has no veth interfaces");
+    let held = sim.enter(|| {
+        let tcp = [53, 80, 443].map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)));
+        (tcp.map(Result::unwrap), UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).unwrap())
+    });
+    // The platform is still where it was, and sees the instance's address.
+    assert_eq!(output(&sim, "curl", &["-sS", &sim.url("public")]), FROM_PUBLIC);
+    let from = sim.enter(|| {
+        TcpStream::connect((addresses::METADATA, 80)).and_then(|tcp| tcp.local_addr()).unwrap()
+    });
+    assert_eq!(from.ip(), addresses::INSTANCE);
+    drop(held);
+}
+
+#[test]
+fn there_is_a_default_route_and_nothing_waits_for_the_internet() {
+    let sim = Sim::start(Options::default()).unwrap();
+    let (own, errors) = sim.enter(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.connect(("192.0.2.1", 53)).unwrap();
+        let own = socket.local_addr().unwrap();
+        let mut errors = vec![TcpStream::connect(("192.0.2.1", 443)).unwrap_err().kind()];
+        for _ in 0..3 {
+            let failed = socket.send(b"x").and_then(|_| socket.recv(&mut [0; 1]));
+            errors.push(failed.unwrap_err().kind());
+        }
+        (own, errors)
+    });
+    assert_eq!(own.ip(), addresses::INSTANCE);
+    assert!(errors.iter().all(|error| *error == ErrorKind::ConnectionRefused), "{errors:?}");
+}
+
+#[test]
+fn without_a_network_of_their_own_the_servers_are_where_programs_expect_them() {
+    let sim = Sim::start(Options { apart: false, ..Options::default() }).unwrap();
+    assert!(!sim.is_apart());
+    assert_eq!(output(&sim, "curl", &["-sS", &sim.url("public")]), FROM_PUBLIC);
+    let taken = sim.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).map(|_| ()));
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::AddrInUse);
+}
+
+#[test]
 fn the_instance_has_or_lacks_ipv6_as_told() {
     for ipv6 in [true, false] {
         let sim = Sim::start(Options { ipv6, ..Options::default() }).unwrap();
         let bound = sim.enter(|| UdpSocket::bind("[::1]:0").is_ok());
         assert_eq!(bound, ipv6);
+        // As on the platform, nothing but lo has an address of that family.
+        let known = output(&sim, "cat", &["/proc/net/if_inet6"]);
+        assert!(known.lines().all(|line| line.ends_with(" lo")), "{known}");
         assert_eq!(output(&sim, "cat", &["/etc/hosts"]).contains("::1"), ipv6);
     }
 }
@@ -118,7 +170,7 @@ fn nothing_is_left_behind_and_the_machine_is_unchanged() {
 #[test]
 fn a_port_opened_inside_is_not_the_machines() {
     let sim = Sim::start(Options::default()).unwrap();
-    let listener = sim.enter(|| std::net::TcpListener::bind("127.0.0.1:80")).unwrap();
+    let listener = sim.enter(|| TcpListener::bind("127.0.0.1:80")).unwrap();
     assert!(sim.enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 80)).is_ok()));
     drop(listener);
 }

@@ -28,9 +28,15 @@ fn the_exit_code_is_the_commands() {
     assert_eq!(run(&["--", "sh", "-c", "exit 7"]).status.code(), Some(7));
     assert_eq!(run(&["--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
     assert_eq!(run(&["--", "no-such-program"]).status.code(), Some(126));
-    let refused = run(&["--region", "mars", "--", "true"]);
-    assert_eq!(refused.status.code(), Some(125));
-    assert_eq!(text(&refused.stderr), "cloudrun-sim: `mars` is no region\n");
+    for (flag, value, error) in [
+        ("--region", "mars", "`mars` is no region"),
+        ("--project-number", "my-project", "`my-project` is no project number"),
+        ("--project-hash", "a-b", "`a-b` cannot stand for a project in a URL: want a-z and 0-9"),
+    ] {
+        let refused = run(&[flag, value, "--", "true"]);
+        assert_eq!(refused.status.code(), Some(125));
+        assert_eq!(text(&refused.stderr), format!("cloudrun-sim: {error}\n"));
+    }
 }
 
 #[test]
@@ -46,6 +52,17 @@ fn the_environment_can_be_added_to() {
         "echo $A $K_SERVICE",
     ]);
     assert_eq!(text(&output.stdout), "b=c me\n");
+}
+
+#[test]
+fn the_project_is_what_it_is_told_to_be() {
+    let script = "curl -sS -H 'Metadata-Flavor: Google' \
+                  http://metadata.google.internal/computeMetadata/v1/project/project-id; \
+                  echo; curl -sS https://public-qwertyuiop-uc.a.run.app";
+    let project = ["--project-id", "my-project", "--project-hash", "qwertyuiop"];
+    let output = run(&[&project[..], &["--", "sh", "-c", script]].concat());
+    assert_eq!(text(&output.stdout), "my-project\nhello from public (us-central1)\n");
+    assert_eq!(text(&output.stderr), "");
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub(in crate::cli) struct Code(u8);
 impl Code {
     /// All is well.
     pub(in crate::cli) const SUCCESS: Code = Code(0);
+    /// What was looked at does not work.
+    pub(in crate::cli) const FAILED: Code = Code(1);
     /// A mistake in the options.
     pub(in crate::cli) const USAGE: Code = Code(2);
     /// runsd itself failed; sysexits' EX_SOFTWARE.

@@ -13,8 +13,8 @@ mod supervise;
 mod terminal;
 mod user;
 
-pub(super) use crate::sys::{next_signal, raise_open_files, take_over_signals};
+pub(super) use crate::sys::{raise_open_files, take_over_signals};
 pub(super) use exit::Code;
-pub(super) use spawn::{Child, Plan, SpawnError, replace_this_process};
-pub(super) use supervise::{Alarm, supervise};
+pub(super) use spawn::{Child, Plan, replace_this_process};
+pub(super) use supervise::{Alarm, supervise, wait_until_told};
 pub(super) use user::Identity;

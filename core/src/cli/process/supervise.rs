@@ -35,10 +35,11 @@ impl Alarm {
 /// exit. If the alarm rings, `explain` is called once, and the child is ended.
 /// Blocks; must be called on the main thread, after signals were taken over.
 pub(in crate::cli) fn supervise(child: Child, alarm: &Alarm, explain: &dyn Fn()) -> Code {
-    if sys::own_pid() != 1 {
-        // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
-        let _ = sys::adopt_orphans();
-    }
+    supervise_for(PATIENCE, child, alarm, explain)
+}
+
+fn supervise_for(patience: Duration, child: Child, alarm: &Alarm, explain: &dyn Fn()) -> Code {
+    adopt_orphans();
     let mut watch = Watch { child, ending: Ending::Not };
     loop {
         if let Some(code) = watch.reap() {
@@ -50,11 +51,37 @@ pub(in crate::cli) fn supervise(child: Child, alarm: &Alarm, explain: &dyn Fn())
         if alarm.rings() && watch.ending == Ending::Not {
             explain();
             watch.send(libc::SIGTERM);
-            watch.ending = Ending::By(Instant::now() + PATIENCE);
+            watch.ending = Ending::By(Instant::now() + patience);
         }
-        if let Some(signal) = sys::next_signal(watch.patience()) {
+        if let Some(signal) = sys::next_signal(watch.time_left()) {
             watch.forward(signal);
         }
+    }
+}
+
+/// Waits, without a child, until a signal says to end or the alarm rings; a
+/// SIGHUP calls `reload`. Blocks; must be called on the main thread, after
+/// signals were taken over.
+pub(in crate::cli) fn wait_until_told(alarm: &Alarm, reload: &dyn Fn()) {
+    while !alarm.rings() {
+        match sys::next_signal(None).map(|signal| signal.number) {
+            Some(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) => return,
+            Some(libc::SIGHUP) => reload(),
+            // As PID 1 we inherit the orphans of whatever else runs here.
+            Some(libc::SIGCHLD) => while sys::next_change().is_some() {},
+            // A shell's job control, which a blocked signal would defeat.
+            Some(libc::SIGTSTP) => {
+                let _ = sys::send(sys::own_pid(), libc::SIGSTOP);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn adopt_orphans() {
+    if sys::own_pid() != 1 {
+        // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
+        let _ = sys::adopt_orphans();
     }
 }
 
@@ -95,7 +122,7 @@ impl Watch {
     }
 
     /// How long to wait for a signal; a child out of time is killed.
-    fn patience(&mut self) -> Option<Duration> {
+    fn time_left(&mut self) -> Option<Duration> {
         let Ending::By(until) = self.ending else { return None };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -112,8 +139,8 @@ impl Watch {
                 .contains(&signal.number);
         match signal.number {
             libc::SIGCHLD => {}
-            // Our own broken pipe is not the child's.
-            _ if signal.by_ourselves => {}
+            // Our own closed pipe or full file is not the child's.
+            libc::SIGPIPE | libc::SIGXFSZ if signal.by_ourselves => {}
             // The terminal told its whole foreground group, the child among it.
             _ if terminal_sent && !self.child.own_group => {}
             libc::SIGCONT => match &mut self.child.terminal {
@@ -131,3 +158,7 @@ impl Watch {
         let _ = sys::send(to, signal);
     }
 }
+
+#[cfg(test)]
+#[path = "supervise_tests.rs"]
+mod tests;

@@ -1,3 +1,5 @@
+//! Users and groups as the files say, and what a mistake is answered with.
+
 use super::*;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# a comment\n\nshort:x:1\n\

@@ -8,7 +8,7 @@ mod marker;
 mod take_over;
 
 pub use marker::Marker;
-pub use take_over::{Original, Restored, TakeOver, read_original};
+pub use take_over::{Original, TakeOver, read_original};
 
 use std::net::IpAddr;
 
@@ -95,12 +95,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The content of a resolv.conf that leads to us: marker and original in
 /// comments, one nameserver, one search line, then the original's comments,
-/// options and whatever else it had.
-pub fn render(original: &[u8], wanted: &Wanted) -> Vec<u8> {
-    content(Some(original), wanted)
-}
-
-/// [`render`], where the file may not have existed (`None`).
+/// options and whatever else it had. `None`: there was no file.
 fn content(original: Option<&[u8]>, wanted: &Wanted) -> Vec<u8> {
     let marker = Marker { nonce: wanted.nonce.clone(), nameserver: wanted.nameserver };
     let mut file = marker.embed(original);

@@ -9,6 +9,7 @@ use crate::http1::{self, RequestHead, TargetForm};
 use crate::names::Target;
 use crate::net::{Buffer, Stream};
 use crate::proxy::Shared;
+use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{self, Way};
 use crate::proxy::policy::Carry;
@@ -69,7 +70,11 @@ async fn attempt(
 ) -> Result<Next, ProxyError> {
     let buffer = client.buffer.readable();
     let (form, authority) = destination(&scratch.request, buffer)?;
-    let target = match forward::way(shared, form, authority).await? {
+    let page = shared.config.refuse_pages
+        && scratch.request.fields().iter().any(|field| {
+            browser::tells_of_a_page(field.name.in_buffer(buffer), field.value.in_buffer(buffer))
+        });
+    let target = match forward::way(shared, form, authority, page).await? {
         Way::Service(target) => target,
         Way::Draw => {
             client.buffer.consume(length);

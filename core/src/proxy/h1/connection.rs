@@ -11,6 +11,7 @@ use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
 use futures_lite::future::poll_fn;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::io::Write;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -67,8 +68,11 @@ pub(in crate::proxy) async fn serve(
                 Next::Close
             }
             Read::Head(length) => {
-                let call = call::call(shared, &mut client, &mut scratch, length);
-                match shared.tasks.guard("a proxied request", call).await {
+                let called = {
+                    let call = pin!(call::call(shared, &mut client, &mut scratch, length));
+                    shared.tasks.guard("a proxied request", call).await
+                };
+                match called {
                     Ok(next) => next,
                     Err(_panicked) => client.give_up(shared).await,
                 }
@@ -96,6 +100,7 @@ pub(in crate::proxy) async fn serve(
             }
             Next::Tunnel(mut stream, from_service) => {
                 let Client { mut tcp, buffer, out } = client;
+                drop(scratch);
                 relay(&mut tcp, buffer, out, &mut stream, from_service).await;
                 return None;
             }

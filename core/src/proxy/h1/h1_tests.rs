@@ -87,7 +87,7 @@ fn proxy(service: SocketAddr, forward: bool) -> Running {
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let drain = Drain::default();
-        let config = Config { upstream: Upstream::Same, forward };
+        let config = Config { upstream: Upstream::Same, forward, refuse_pages: forward };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
         let proxy =
             Proxy::new(config, executing.tasks(), names, tokens, Arc::new(dialer), drain.watch());
@@ -359,4 +359,23 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
         "{}",
         heard[0]
     );
+}
+
+#[test]
+fn where_an_app_is_told_of_the_proxy_a_web_page_gets_no_identity() {
+    let (ours, service) = service(vec![vec![(HEAD_END, OK)]]);
+    let proxy = proxy(ours, true);
+    let ask = |fields: &str| {
+        let mut app = app(&proxy);
+        write!(app, "GET http://hello/ HTTP/1.1\r\nHost: hello\r\n{fields}\r\n").unwrap();
+        app.shutdown(Shutdown::Write).unwrap();
+        read_until(&mut app, "")
+    };
+    for page in ["Origin: https://a.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let refused = ask(page);
+        assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{refused}");
+        assert!(refused.contains("web page"), "{refused}");
+    }
+    assert!(ask("Sec-Fetch-Site: none\r\n").starts_with("HTTP/1.1 200"));
+    assert_eq!(service.join().unwrap().len(), 1);
 }

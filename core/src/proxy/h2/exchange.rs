@@ -7,6 +7,7 @@ use crate::auth::IdToken;
 use crate::http1::check_authority;
 use crate::names::Target;
 use crate::proxy::Shared;
+use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::policy::{self, Carry};
 use crate::proxy::pool::{H2Pool, Lease, Way};
@@ -100,8 +101,10 @@ pub(super) async fn run(
     let (head, body) = request.into_parts();
     let (grpc, method) = (fields::is_grpc(&head.headers), head.method.clone());
     let mut reply = Reply { respond, stream: None };
-    let exchange = exchange(shared, head, body, &mut reply);
-    let ended = shared.tasks.guard("HTTP/2 exchange", exchange).await;
+    let ended = {
+        let exchange = pin!(exchange(shared, head, body, &mut reply));
+        shared.tasks.guard("HTTP/2 exchange", exchange).await
+    };
     let failure = match ended {
         Ok(Ok(())) | Ok(Err(Failure::Gone)) => return,
         Ok(Err(failure)) => failure,
@@ -126,6 +129,12 @@ async fn exchange(
     reply: &mut Reply,
 ) -> Result<(), Failure> {
     let host = host(&head)?;
+    let tells = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+        browser::tells_of_a_page(name.as_str().as_bytes(), value.as_bytes())
+    };
+    if shared.config.refuse_pages && head.headers.iter().any(tells) {
+        return Err(ProxyError::Page.into());
+    }
     let target = reply.unless_gone(shared.target(&host)).await??;
     let mut call = Call::new(shared, target, head);
     if call.carry != Carry::Nothing {

@@ -15,7 +15,7 @@ const REMOVED: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
 pub(crate) enum Verdict {
     /// The caller may call.
     Pass,
-    /// No bearer token at all: 401.
+    /// No bearer token at all: 403, as for a caller who may not call.
     NoToken,
     /// A token that proves nothing: 401 `invalid_token`.
     Invalid(Reason),
@@ -33,7 +33,7 @@ pub(crate) enum Reason {
 impl std::fmt::Display for Verdict {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
-            Self::Pass => "ok",
+            Self::Pass => "token ok",
             Self::NoToken => "no token",
             Self::Invalid(Reason::Audience) => "token for another audience",
             Self::Invalid(Reason::Token(Refusal::Malformed)) => "token malformed",

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use self::exchange::Exchange;
+use self::exchange::{Call, Exchange};
 use self::host::Address;
 use self::iam::Verdict;
 use crate::authority::Authority;
@@ -263,7 +263,7 @@ impl Shared {
             seen.verdict = if services::is_public(&address.service) {
                 "public".into()
             } else {
-                format!("token {verdict}").replace("token token", "token")
+                verdict.to_string()
             };
         } else {
             seen.verdict = "unknown host".into();
@@ -310,12 +310,19 @@ fn page(status: u16, title: &str, text: &str) -> String {
     )
 }
 
+/// The path and query as they stand in a page.
+fn asked(call: &Call) -> String {
+    let mark = if call.query.is_empty() { "" } else { "?" };
+    let target = format!("{}{mark}{}", call.path, call.query);
+    let plain = target.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!("<code>{}</code>", plain.replace('"', "&quot;"))
+}
+
 /// Answers one request: refuses it as the platform does, or lets the service answer.
 pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
     const CHALLENGE: &str = "Bearer error=\"invalid_token\", \
                              error_description=\"The access token could not be verified\"";
     let html = ("content-type", "text/html; charset=UTF-8");
-    let unauthorized = "Your client does not have permission to the requested URL.";
     match exchange.verdict {
         Some(Verdict::Pass) => services::run(exchange).await,
         None => {
@@ -323,17 +330,20 @@ pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
                 page(404, "Page not found", "The requested URL was not found on this server.");
             exchange.full(404, &[html], body.as_bytes()).await
         }
-        Some(Verdict::NoToken) => {
-            let fields = [html, ("www-authenticate", "Bearer")];
-            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
-        }
         Some(Verdict::Invalid(_)) => {
+            let asked = asked(&exchange.call);
+            let text =
+                format!("Your client does not have permission to the requested URL {asked}.");
             let fields = [html, ("www-authenticate", CHALLENGE)];
-            exchange.full(401, &fields, page(401, "Unauthorized", unauthorized).as_bytes()).await
+            exchange.full(401, &fields, page(401, "Unauthorized", &text).as_bytes()).await
         }
-        Some(Verdict::Forbidden) => {
-            let text = "Your client does not have permission to get URL from this server.";
-            exchange.full(403, &[html], page(403, "Forbidden", text).as_bytes()).await
+        // Who says nothing is anybody, and anybody may not call.
+        Some(Verdict::NoToken | Verdict::Forbidden) => {
+            let asked = asked(&exchange.call);
+            let text = format!(
+                "Your client does not have permission to get URL {asked} from this server."
+            );
+            exchange.full(403, &[html], page(403, "Forbidden", &text).as_bytes()).await
         }
     }
 }

@@ -97,14 +97,14 @@ impl World {
         let file = format!("runsd-h2-{}-{}.pem", std::process::id(), proxy.port());
         let roots = std::env::temp_dir().join(file);
         std::fs::write(&roots, certificate.cert.pem()).unwrap();
-        let tls = Tls::new(Roots { file: Some(roots.clone()) }, Log::discard());
+        let tls = Tls::new(Roots { file: Some(roots.clone()), ..Roots::default() }, Log::discard());
         let here = Arc::new(|_| -> BoxFuture<'static, Result<Vec<_>, String>> {
             Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })
         });
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false };
+        let config = Config { upstream, forward: false, refuse_pages: false };
         let (directory, purse) = (names.clone(), tokens.clone());
         Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch())
             .serve(vec![listener]);

@@ -1,0 +1,88 @@
+use super::*;
+use crate::telemetry::Record;
+use std::sync::mpsc;
+use std::thread;
+
+fn engine(log: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Engine {
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    builder.set("log_level", "debug").log(log).start().unwrap()
+}
+
+#[test]
+fn callers_at_once_get_one_report() {
+    let engine = engine(|_| {});
+    let stopping = || {
+        thread::spawn({
+            let engine = engine.clone();
+            move || engine.stop(Duration::ZERO).unwrap()
+        })
+    };
+    let callers: Vec<_> = (0..8).map(|_| stopping()).collect();
+    let reports: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    assert_eq!(reports, [StopReport::default(); 8]);
+    assert_eq!(engine.state(), State::Stopped);
+    engine.wait(None).unwrap();
+}
+
+#[test]
+fn a_log_callback_is_told_that_it_cannot_wait_for_itself() {
+    let (hand_over, handed) = mpsc::channel::<Engine>();
+    let (tell, told) = mpsc::channel();
+    let handed = Mutex::new(handed);
+    let engine = engine(move |_| {
+        if let Ok(engine) = handed.lock().unwrap().recv() {
+            let stopped = engine.stop(Duration::ZERO).map(|_| ());
+            let waited = engine.wait(Some(Duration::ZERO));
+            let kinds = [stopped, waited].map(|result| result.unwrap_err().kind());
+            let _ = tell.send((kinds, engine.state()));
+        }
+    });
+    hand_over.send(engine.clone()).unwrap();
+    let (kinds, state) = told.recv().unwrap();
+    assert_eq!((kinds, state), ([ErrorKind::Busy; 2], State::Running));
+    drop(hand_over);
+    engine.stop(Duration::ZERO).unwrap();
+    assert!(told.recv().is_err(), "the callback is dropped by the time stop returns");
+}
+
+#[test]
+fn the_last_handle_may_go_in_a_log_callback() {
+    let (hand_over, handed) = mpsc::channel::<Engine>();
+    let (held, gone) = async_channel::bounded::<()>(1);
+    let handed = Mutex::new(handed);
+    let engine = engine(move |_| {
+        let _held = &held;
+        drop(handed.lock().unwrap().recv());
+    });
+    hand_over.send(engine).unwrap();
+    drop(hand_over);
+    // Closed when the callback is dropped, which is when the engine has stopped.
+    assert!(gone.recv_blocking().is_err());
+}
+
+#[test]
+fn any_runtime_can_wait_for_the_start_and_the_end() {
+    crate::net::block_on(async {
+        let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+        let engine = builder.start_async().await.unwrap();
+        let waiting = engine.wait_async();
+        let stopping = engine.stop_async(Duration::ZERO);
+        let (waited, stopped) = futures_lite::future::zip(waiting, stopping).await;
+        waited.unwrap();
+        assert_eq!(stopped.unwrap(), StopReport::default());
+    });
+}
+
+#[test]
+fn ports_are_free_when_stop_returns() {
+    let start = |address: &str| {
+        let builder = Engine::builder().environment(|_| None).set("mode", "full");
+        let builder = builder.set("resolv_conf_mode", "leave").set("dns_addr", address);
+        builder.set("proxy_addr", "127.0.0.1:0").start().unwrap()
+    };
+    let first = start("127.0.0.1:0");
+    let address = first.dns_addrs()[0].to_string();
+    first.stop(Duration::ZERO).unwrap();
+    let second = start(&address);
+    assert_eq!(second.dns_addrs()[0].to_string(), address);
+}

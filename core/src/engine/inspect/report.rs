@@ -1,0 +1,140 @@
+//! Findings: what was looked at, how it is, and what to do about it.
+
+use serde_json::{Value, json};
+use std::fmt;
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, and may not do what is wanted.
+    Warning,
+    /// It does not work.
+    Failure,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What, in one or two words, such as `token`.
+    pub what: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do, where something is to be done.
+    pub remedy: Option<String>,
+}
+
+/// Everything that was looked at, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The findings.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn ok(&mut self, what: &'static str, detail: impl Into<String>) {
+        self.add(what, Verdict::Ok, detail.into(), None);
+    }
+
+    pub(super) fn warn(
+        &mut self,
+        what: &'static str,
+        detail: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(what, Verdict::Warning, detail.into(), Some(remedy.into()));
+    }
+
+    /// A failure whose remedy stands in its own words already, or is known.
+    pub(super) fn fail(
+        &mut self,
+        what: &'static str,
+        detail: impl Into<String>,
+        remedy: Option<String>,
+    ) {
+        self.add(what, Verdict::Failure, detail.into(), remedy);
+    }
+
+    fn add(
+        &mut self,
+        what: &'static str,
+        verdict: Verdict,
+        detail: String,
+        remedy: Option<String>,
+    ) {
+        self.findings.push(Finding { what, verdict, detail, remedy });
+    }
+
+    /// The worst verdict of all.
+    pub fn verdict(&self) -> Verdict {
+        self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
+    }
+
+    /// The report as JSON, for programs.
+    pub fn to_json(&self) -> String {
+        let findings = self.findings.iter().map(|finding| {
+            json!({
+                "what": finding.what,
+                "verdict": finding.verdict.name(),
+                "detail": finding.detail,
+                "remedy": finding.remedy,
+            })
+        });
+        let verdict = self.verdict().name();
+        json!({ "verdict": verdict, "findings": findings.collect::<Vec<Value>>() }).to_string()
+    }
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failure => "failure",
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
+        for finding in &self.findings {
+            let verdict = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Warning => "WARNING",
+                Verdict::Failure => "FAILED",
+            };
+            writeln!(f, "{verdict:<7}  {:<width$}  {}", finding.what, finding.detail)?;
+            if let Some(remedy) = &finding.remedy {
+                writeln!(f, "{:<7}  {:<width$}  -> {remedy}", "", "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_a_table_for_people_and_json_for_programs() {
+        let mut report = Report::default();
+        report.ok("name", "hello");
+        report.fail("token", "none", Some("ask".into()));
+        assert_eq!(report.verdict(), Verdict::Failure);
+        assert_eq!(
+            report.to_string(),
+            "ok       name   hello\nFAILED   token  none\n                -> ask\n"
+        );
+        let json: Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["findings"][1]["remedy"], "ask");
+        assert_eq!(json["verdict"], "failure");
+    }
+}

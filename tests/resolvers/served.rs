@@ -1,0 +1,36 @@
+//! A simulated instance whose DNS a sidecar serves, for the time of a test.
+
+use cloudrun_sim::Options;
+use runsd_tests::{Running, World, start};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// Longer than a loaded machine takes for anything here.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The instance and its sidecar.
+pub struct Served {
+    pub world: World,
+    sidecar: Running,
+}
+
+impl Served {
+    /// Starts both; `resolv_conf` names other nameservers than the platform's.
+    pub fn new(resolv_conf: Option<&[u8]>) -> Served {
+        let resolv_conf = resolv_conf.map(<[u8]>::to_vec);
+        let world = World::new(Options { resolv_conf, ..Options::default() });
+        let sidecar = start(&mut world.command(&["serve"], &[]));
+        let begun = Instant::now();
+        while world.sim.enter(|| TcpStream::connect("127.0.0.1:53")).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "no DNS server came up");
+        }
+        Served { world, sidecar }
+    }
+
+    /// Ends the sidecar, which must have had no reason to complain.
+    pub fn end(self) {
+        self.sidecar.signal(libc::SIGTERM);
+        let ran = self.sidecar.wait();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:#?}");
+    }
+}

@@ -1,0 +1,103 @@
+/* The engine as a guest: the host's signals, dispositions and environment are
+ * the host's, and are what they were. */
+#include "check.h"
+
+extern char **environ;
+
+static volatile sig_atomic_t handled;
+static volatile pid_t handled_by;
+
+static void handler(int signal) {
+    handled = signal;
+    handled_by = gettid();
+}
+
+/* The mask of blocked signals of one of this process's threads. */
+static unsigned long long blocked(const char *thread, char *name, size_t capacity) {
+    char path[64], line[256];
+    unsigned long long mask = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    FILE *status = fopen(path, "r");
+    CHECK(status != NULL);
+    while (fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, "Name:\t", 6) == 0)
+            snprintf(name, capacity, "%.*s", (int)strcspn(line + 6, "\n"), line + 6);
+        sscanf(line, "SigBlk: %llx", &mask);
+    }
+    fclose(status);
+    return mask;
+}
+
+static void every_thread_of_the_engine_blocks_signals(void) {
+    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE,  SIGALRM, SIGTERM,
+                                  SIGCHLD, SIGUSR1, SIGUSR2, SIGWINCH, SIGURG,  SIGPROF};
+    char self[16];
+    int checked = 0;
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    DIR *threads = opendir("/proc/self/task");
+    CHECK(threads != NULL);
+    for (struct dirent *thread; (thread = readdir(threads)) != NULL;) {
+        char name[32] = "";
+        if (thread->d_name[0] == '.' || strcmp(thread->d_name, self) == 0)
+            continue;
+        unsigned long long mask = blocked(thread->d_name, name, sizeof name);
+        for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+            if (!(mask >> (signals[i] - 1) & 1))
+                fprintf(stderr, "%s takes signal %d\n", name, signals[i]);
+            CHECK(mask >> (signals[i] - 1) & 1);
+        }
+        CHECK(!(mask >> (SIGSEGV - 1) & 1));
+        CHECK(strncmp(name, "runsd-", 6) == 0 || strcmp(name, "async-io") == 0);
+        checked++;
+    }
+    closedir(threads);
+    CHECK(checked >= 2);
+}
+
+static void dispositions(struct sigaction *into) {
+    memset(into, 0, 65 * sizeof *into);
+    for (int signal = 1; signal <= 64; signal++)
+        sigaction(signal, NULL, &into[signal]);
+}
+
+int main(void) {
+    static struct sigaction before[65], after[65];
+    struct sigaction own = {.sa_handler = handler};
+    CHECK(sigaction(SIGTERM, &own, NULL) == 0);
+    signal(SIGPIPE, SIG_DFL);
+    char **environment = environ;
+    char *first = environ[0];
+    sigset_t mask_before, mask_after;
+    dispositions(before);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask_before);
+
+    runsd_engine *engine = start_plain();
+    char address[64];
+    CHECK(runsd_proxy_addr(engine, 0, address, sizeof address) > 0);
+    CHECK(proxy_answers(address));
+    every_thread_of_the_engine_blocks_signals();
+
+    /* A client that goes away while it is answered: no SIGPIPE for anybody. */
+    for (int i = 0; i < 20; i++) {
+        int fd = dial(address);
+        CHECK(fd >= 0);
+        struct linger reset = {.l_onoff = 1};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        CHECK(write(fd, "GET / HTTP/1.1\r\nHost: a_b\r\n\r\n", 29) == 29);
+        close(fd);
+    }
+    CHECK(proxy_answers(address));
+
+    CHECK(kill(getpid(), SIGTERM) == 0);
+    CHECK(handled == SIGTERM && handled_by == getpid());
+    CHECK(runsd_state(engine) == RUNSD_RUNNING);
+    CHECK(runsd_stop(engine, 0, NULL, NULL) == RUNSD_OK);
+    runsd_engine_free(engine);
+
+    dispositions(after);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    CHECK(memcmp(&mask_before, &mask_after, sizeof mask_before) == 0);
+    CHECK(environ == environment && environ[0] == first);
+    return 0;
+}
