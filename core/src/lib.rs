@@ -15,10 +15,15 @@
 //! # Ok::<(), runsd::Error>(())
 //! ```
 //!
-//! [`Builder::start_async`], [`Engine::wait_async`] and [`Engine::stop_async`] are
-//! futures for any runtime. The engine runs on threads of its own and needs no async runtime of the
-//! caller's. Everything it opens, writes or starts is gone after
-//! [`Engine::stop`], which dropping the last handle does too.
+//! The engine runs on threads of its own and needs no async runtime of the
+//! caller's; [`Builder::start_async`], [`Engine::wait_async`] and
+//! [`Engine::stop_async`] are futures for any runtime. Everything it opens,
+//! writes or starts is gone after [`Engine::stop`], which dropping the last
+//! handle does too.
+//!
+//! The reactor is one for the process, so a child that is forked from it cannot
+//! use an engine: calls there answer [`ErrorKind::Forked`], and the parent's
+//! engine goes on serving both.
 
 // What callers see has a name that they can write: nothing of async-std's, of
 // the TLS library's or of the rooms' own gets out.

@@ -6,35 +6,42 @@ from __future__ import annotations
 class Error(Exception):
     """Why a call failed: a sentence for people, and ``code``, the C interface's number."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message, code)
+    code: int
+    """The number of this kind of failure, which is never used for another."""
+
+    def __init__(self, message: str, code: int = 99, errno: int = 0) -> None:
+        super().__init__(message)
+        self._message = message
         self.code = code
+        # A slot of the operating system's errors, an attribute of the others.
+        self.errno = errno or None
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return self._message
+
+    def __reduce__(self) -> tuple[type[Error], tuple[str, int, int]]:
+        return type(self), (self._message, self.code, self.errno or 0)
 
 
 class ConfigError(Error, ValueError):
-    """A setting is wrong."""
+    """A setting is wrong; the message lists every problem."""
 
 
 class BindError(Error, OSError):
-    """A socket or resolv.conf could not be had."""
-
-    def __init__(self, message: str, code: int) -> None:
-        Error.__init__(self, message, code)
+    """A socket or resolv.conf could not be had; ``errno`` is the system's number."""
 
 
 class StateError(Error, RuntimeError):
     """The call does not fit the engine's state, or another engine has what it needs."""
 
 
+class ForkError(Error, RuntimeError):
+    """The engine belongs to the process from which this one was forked."""
+
+
 class StopTimeout(Error, TimeoutError):
     """It took too long."""
 
-    def __init__(self, message: str, code: int) -> None:
-        Error.__init__(self, message, code)
 
-
-class InternalError(Error):
-    """Everything else, defects of runsd included."""
+class InternalError(Error, RuntimeError):
+    """Everything else: no metadata server where there must be one, and defects of runsd."""

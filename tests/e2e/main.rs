@@ -3,8 +3,10 @@
 mod apps;
 mod bad_input;
 mod dist;
+mod elsewhere;
 mod inspect;
 mod names;
 mod process;
 mod settings;
 mod tokens;
+mod versions;

@@ -70,6 +70,7 @@ fn the_rest_of_the_world_goes_on() {
     let world = World::default();
     let outside = world.curl(&["http://example.com/"]);
     assert!(outside.ok().ends_with(" 200"), "{outside:?}");
+    assert_eq!(world.sim.front().external().len(), 1);
     for seen in world.sim.front().external() {
         let head = String::from_utf8_lossy(&seen.head).to_ascii_lowercase();
         assert!(!head.contains("authorization"), "a token left: {head}");
@@ -84,7 +85,7 @@ fn the_rest_of_the_world_goes_on() {
 }
 
 #[test]
-fn dns_is_answered_over_udp_and_tcp_by_any_resolver() {
+fn the_resolver_of_the_image_finds_every_name() {
     let world = World::default();
     let script = "import socket\n\
          for name in ['hello', 'hello.us-east1', 'green---hello.run.internal', 'example.com']:\n\

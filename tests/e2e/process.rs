@@ -4,6 +4,8 @@ use runsd_tests::{Running, World, start};
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// A place where an app says that it has come to a point.
 struct Bell {
@@ -29,10 +31,15 @@ impl Bell {
 
     /// Waits until it rings.
     fn wait(&self) -> String {
-        let (mut stream, _) = self.listener.accept().expect("an app that rings");
-        let mut said = String::new();
-        stream.read_to_string(&mut said).expect("text");
-        said
+        let listener = self.listener.try_clone().expect("a descriptor");
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("an app that rings");
+            let mut said = String::new();
+            stream.read_to_string(&mut said).expect("text");
+            let _ = send.send(said);
+        });
+        receive.recv_timeout(Duration::from_secs(60)).expect("the app never came to that point")
     }
 }
 
@@ -99,15 +106,20 @@ fn signals_reach_the_command_and_work_in_flight_ends_well() {
     let world = World::default();
     let bell = Bell::new("signals");
     let script = format!(
-        "import signal, urllib.request, sys\n\
+        "import os, signal, urllib.request, sys\n\
          def end(*_):\n\
-         \x20   print(urllib.request.urlopen('http://hello/', timeout=30).status, flush=True)\n\
+         \x20   status = urllib.request.urlopen('http://hello/', timeout=30).status\n\
+         \x20   os.write(1, b'%d\\n' % status)\n\
          \x20   sys.exit(7)\n\
-         seen = []\n\
-         signal.signal(signal.SIGUSR1, lambda *_: seen.append(1) or print('usr1', flush=True))\n\
-         signal.signal(signal.SIGHUP, lambda *_: print('hup', flush=True))\n\
+         # One handler may interrupt another, which print() does not survive.\n\
+         signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'usr1\\n'))\n\
+         signal.signal(signal.SIGHUP, lambda *_: os.write(1, b'hup\\n'))\n\
          signal.signal(signal.SIGTERM, end)\n\
-         {}while True: signal.pause()",
+         import os\n\
+         news, noted = os.pipe()\n\
+         os.set_blocking(noted, False)\n\
+         signal.set_wakeup_fd(noted)\n\
+         {}while True: os.read(news, 1)",
         bell.ring("1")
     );
     let running = python(&world, &[], &script);

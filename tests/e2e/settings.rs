@@ -1,7 +1,7 @@
 //! Settings: what a shell completes, and what a sidecar reads again.
 
 use cloudrun_sim::Options;
-use runsd_tests::{World, runsd, start};
+use runsd_tests::{World, root, runsd, start};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -74,6 +74,50 @@ impl Drop for File {
     }
 }
 
+/// Files, and whether they make sense.
+const FILES: &[(&str, bool)] = &[
+    (r#"{}"#, true),
+    (r#"{"$schema": "runsd.schema.json", "strict": true, "threads": 2, "ndots": 15}"#, true),
+    (r#"{"mode": "proxy", "dns": "off", "proxy": true, "upstream_http": 2}"#, true),
+    (r#"{"routes": ["hello=https://hello.example"], "allow": ["hello"]}"#, true),
+    (r#"{"routes": [{"name": "db", "url": "http://localhost:1", "token": false}]}"#, true),
+    (r#"{"project": 123456789012, "allow_projects": ["*", 1], "region": "us-east1"}"#, true),
+    (r#"{"user": "1000:1000", "log_level": "debug", "log_format": "text"}"#, true),
+    (r#"{"regoin": "us-east1"}"#, false),
+    (r#"{"threads": 0}"#, false),
+    (r#"{"ndots": 16}"#, false),
+    (r#"{"mode": "fulll"}"#, false),
+    (r#"{"strict": "maybe"}"#, false),
+    (r#"{"routes": [{"name": "db"}]}"#, false),
+    (r#"{"routes": [{"name": "db", "url": "http://localhost:1", "tokne": false}]}"#, false),
+    (r#"{"routes": [{"name": "db", "url": "ftp://localhost"}]}"#, false),
+    (r#"{"project": "my-project"}"#, false),
+    (r#"{"upstream_http": 3}"#, false),
+    (r#"[]"#, false),
+];
+
+#[test]
+fn the_published_schema_and_the_program_agree() {
+    let files: Vec<File> = (0..FILES.len()).map(|n| File::new(&format!("schema-{n}"))).collect();
+    let mut judge = Command::new(root().join(".venv/bin/python"));
+    judge.arg(root().join("tests/apps/judge_schema.py")).arg(root().join("docs/runsd.schema.json"));
+    for (file, (text, _)) in files.iter().zip(FILES) {
+        file.says(text);
+        judge.arg(&file.0);
+    }
+    let judged = start(&mut judge).wait();
+    let verdicts: Vec<&str> = judged.ok().lines().collect();
+    assert_eq!(verdicts.len(), FILES.len(), "{judged:?}");
+    for ((file, (text, sound)), verdict) in files.iter().zip(FILES).zip(verdicts) {
+        assert_eq!(verdict == "valid", *sound, "by the schema: {text}: {verdict}");
+        let mut command = Command::new(runsd());
+        command.env_clear().arg("--config").arg(&file.0).args(["--", "/bin/true"]);
+        let ran = start(&mut command).wait();
+        let refused = ran.code == Some(2) && ran.err.contains(&*file.0.to_string_lossy());
+        assert_eq!(!refused, *sound, "by the program: {text}: {ran:?}");
+    }
+}
+
 fn connect(world: &World) -> TcpStream {
     let begun = Instant::now();
     loop {
@@ -91,16 +135,17 @@ fn connect(world: &World) -> TcpStream {
 /// The status of one request on a connection that stays open.
 fn ask(stream: &mut TcpStream, host: &str) -> String {
     write!(stream, "HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("the sidecar is there");
-    answer(stream)
+    section(stream).get(9..12).unwrap_or_default().to_owned()
 }
 
-fn answer(stream: &mut TcpStream) -> String {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
+/// What comes up to the next empty line: a head, or a chunked body with trailers.
+fn section(stream: &mut TcpStream) -> String {
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while !text.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).expect("an answer");
-        head.push(byte[0]);
+        text.push(byte[0]);
     }
-    String::from_utf8_lossy(head.get(9..12).unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 #[test]
@@ -121,8 +166,9 @@ fn a_sidecar_reads_routes_and_allowed_names_again_and_drops_no_connection() {
     assert_eq!(ask(&mut kept, "hello"), "200");
     assert!(world.sim.front().requests()[0].host.starts_with("first-"));
     // An upload that is under way while the rules change.
-    let head = "POST / HTTP/1.1\r\nHost: echo\r\nContent-Length: 4\r\n\r\nab";
+    let head = "POST / HTTP/1.1\r\nHost: trailers\r\nTransfer-Encoding: chunked\r\n\r\n";
     busy.write_all(head.as_bytes()).expect("the sidecar is there");
+    assert!(section(&mut busy).starts_with("HTTP/1.1 200 "));
     file.says(&route("second", r#", "allow": ["db"]"#));
     sidecar.signal(libc::SIGHUP);
     let begun = Instant::now();
@@ -132,8 +178,8 @@ fn a_sidecar_reads_routes_and_allowed_names_again_and_drops_no_connection() {
     }
     world.sim.front().clear();
     assert_eq!(ask(&mut kept, "db"), "200");
-    busy.write_all(b"cd").expect("the connection is still there");
-    assert_eq!(answer(&mut busy), "200");
+    busy.write_all(b"4\r\nlate\r\n0\r\n\r\n").expect("the connection is still there");
+    assert!(section(&mut busy).contains("late"), "what had begun goes on");
     let hosts: Vec<String> = world.sim.front().requests().into_iter().map(|r| r.host).collect();
     assert!(hosts.iter().any(|host| host.starts_with("second-")), "{hosts:?}");
     // A mistake leaves everything as it is; the lower signal is taken first.

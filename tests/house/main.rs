@@ -77,6 +77,7 @@ fn foreign_crates_have_one_owner() {
         ("core/src/dns/server.rs", "use async_std::net::UdpSocket;"),
         ("core/src/proxy/pool/h1.rs", "let x = h2::client::handshake(io);"),
         ("core/src/proxy/mod.rs", "use futures_rustls::TlsConnector;"),
+        ("core/src/net/dial.rs", "use async_native_tls::TlsConnector;"),
         ("core/src/proxy/mod.rs", "use hickory_proto::op::Message;"),
         ("core/src/auth/cache.rs", "surf::get(url)"),
         ("core/src/engine/mod.rs", "use clap::Arg;"),

@@ -98,8 +98,8 @@ fn by_type(questions: &[Question]) -> BTreeMap<u16, usize> {
     counts
 }
 
-/// The whole table for one resolver. `sends_ndots` of 1 stands for what the
-/// container has, because nothing is asked for.
+/// The whole table for one resolver; where nothing is asked for, ndots is what
+/// the container has, 1.
 fn the_table_holds(app: &[String]) {
     for ipv6 in [true, false] {
         let world = World::new(Options { ipv6, ..Options::default() });

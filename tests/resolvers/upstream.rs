@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// When the forwarder gives up, and what a loaded machine may add.
 const GIVES_UP: Duration = Duration::from_millis(4500 + 1500);
 /// Two nameservers: one of a test's own, and the platform's.
-const TWO: &[u8] = b"nameserver 198.18.0.20\nnameserver 169.254.169.254\n";
+const TWO: &[u8] = b"nameserver 127.0.0.2\nnameserver 169.254.169.254\n";
 const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
@@ -57,7 +57,7 @@ impl Served {
     /// Serves at the first of [`TWO`]: what `answer` makes of each query is sent.
     fn first(&self, answer: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Arc<AtomicUsize> {
         let socket =
-            self.world.sim.enter(|| UdpSocket::bind("198.18.0.20:53").expect("its own address"));
+            self.world.sim.enter(|| UdpSocket::bind("127.0.0.2:53").expect("its own address"));
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
         std::thread::spawn(move || {
@@ -168,7 +168,7 @@ fn truncation_leads_to_tcp_and_absence_to_one_question() {
 #[test]
 fn a_thousand_identical_questions_are_one_upstream() {
     let served = Served::new(None);
-    let delay = Behaviour::Delay(Duration::from_millis(800));
+    let delay = Behaviour::Delay(Duration::from_millis(300));
     served.world.sim.dns().script("www.example.com", delay);
     // Many clients: the answers come in one burst, and a socket holds few.
     let clients: Vec<UdpSocket> = (0..20).map(|_| served.client()).collect();

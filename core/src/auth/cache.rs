@@ -157,12 +157,13 @@ impl TokenCache {
         let now = self.0.clock.now();
         let mut state = entry.state();
         state.fetched = Some(now);
+        let fetched = fetched.and_then(|token| self.unspent(&entry.audience, token));
         let error = match fetched {
             Ok(token) => {
                 state.token = Some(Arc::new(token));
                 (state.refusal, state.trouble) = (None, None);
                 if !std::mem::replace(&mut state.refreshing, true) {
-                    self.keep_fresh(entry.clone());
+                    self.keep_fresh(entry);
                 }
                 return true;
             }
@@ -179,15 +180,39 @@ impl TokenCache {
         now.saturating_duration_since(state.used) >= WAIT
     }
 
+    /// A token that ends at once is none: it would be asked for again at once.
+    fn unspent(&self, audience: &str, token: IdToken) -> Result<IdToken, TokenError> {
+        if self.left(&token) >= LEAST_LEFT {
+            return Ok(token);
+        }
+        let ago = self.0.clock.wall().duration_since(token.expires()).unwrap_or_default();
+        Err(TokenError {
+            audience: audience.to_owned(),
+            cause: format!(
+                "the token that came had ended {} s ago; is this machine's clock right, or the \
+                 token given by hand an old one?",
+                ago.as_secs()
+            ),
+            permanent: true,
+        })
+    }
+
     /// Keeps an audience's token fresh for as long as it is in use.
-    fn keep_fresh(&self, entry: Arc<Entry>) {
-        let cache = self.clone();
+    fn keep_fresh(&self, entry: &Arc<Entry>) {
+        let (cache, kept) = (self.clone(), Arc::downgrade(entry));
         self.0.tasks.spawn("token refresh", async move {
             loop {
-                let left = entry.state().token.as_ref().map(|token| cache.left(token));
+                let Some(left) = kept
+                    .upgrade()
+                    .map(|entry| entry.state().token.as_ref().map(|token| cache.left(token)))
+                else {
+                    return;
+                };
                 let until = left.unwrap_or_default().saturating_sub(REFRESH_BEFORE);
                 let pause = if until.is_zero() { ASK_AGAIN } else { until + jittered(ASK_AGAIN) };
                 cache.0.clock.sleep(pause).await;
+                // The cache may have let go of it meanwhile.
+                let Some(entry) = kept.upgrade() else { return };
                 let ended = {
                     let mut state = entry.state();
                     let unused = cache.0.clock.now().saturating_duration_since(state.used);
@@ -202,9 +227,21 @@ impl TokenCache {
         });
     }
 
+    /// How long a request waits; once more if the whole instance stood still
+    /// meanwhile, and the answer with it.
+    async fn patience(&self) {
+        loop {
+            let start = self.0.clock.now();
+            self.0.clock.sleep(WAIT).await;
+            if self.0.clock.now().saturating_duration_since(start) < WAIT * 2 {
+                return;
+            }
+        }
+    }
+
     async fn wait(&self, audience: &str) -> Result<Arc<IdToken>, TokenError> {
         let entry = self.entry(audience);
-        let late = self.0.clock.sleep(WAIT);
+        let late = self.patience();
         let get = async {
             loop {
                 let ended = {
@@ -264,14 +301,18 @@ impl Tokens for TokenCache {
                 }
                 let now = self.0.clock.now();
                 let recently = |at: Instant| now.saturating_duration_since(at) < RENEW_EVERY;
-                if state.renewed.is_some_and(recently) {
-                    return None;
+                match &state.fetch {
+                    // Somebody else's fetch for the same reason serves as well.
+                    Some(under_way) if !under_way.is_closed() => under_way.clone(),
+                    _ if state.renewed.is_some_and(recently) => return None,
+                    _ => {
+                        state.renewed = Some(now);
+                        self.fetch(&entry, &mut state)
+                    }
                 }
-                state.renewed = Some(now);
-                self.fetch(&entry, &mut state)
             };
             let in_time = async { ended.recv().await.is_err() }.or(async {
-                self.0.clock.sleep(WAIT).await;
+                self.patience().await;
                 false
             });
             if !in_time.await {

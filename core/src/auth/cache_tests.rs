@@ -281,3 +281,34 @@ fn the_cache_is_bounded() {
     assert!(world.cache.known("a0").is_none());
     assert!(world.cache.known(&format!("a{}", ENTRIES + 9)).is_some());
 }
+
+#[test]
+fn a_token_that_comes_ended_is_refused_and_not_asked_for_at_once_again() {
+    let ended = || Plan::Same(Duration::from_secs(2));
+    let world = world(vec![ended(), ended(), ended()], None);
+    let error = world.token().unwrap_err();
+    assert!(error.permanent && error.cause.contains("had ended"), "{error}");
+    assert_eq!(world.calls(), 1);
+    assert!(world.token().is_err());
+    assert_eq!(world.calls(), 1, "a refusal is believed for a while");
+}
+
+#[test]
+fn requests_that_are_refused_together_are_renewed_together() {
+    let (gate, opened) = async_channel::bounded::<()>(1);
+    let world = world(Vec::new(), Some(opened));
+    let _ = gate.try_send(());
+    let stale = world.token().unwrap();
+    let renewals = || async {
+        let (one, two) = (world.cache.renewed("a", &stale), world.cache.renewed("a", &stale));
+        let both = futures_lite::future::zip(one, two);
+        let open = async {
+            gate.close();
+        };
+        futures_lite::future::zip(both, open).await.0
+    };
+    let (one, two) = world.executing.run(renewals());
+    assert_ne!(one.unwrap().bearer(), stale.bearer());
+    assert!(two.is_some(), "the second heard of the first one's fetch");
+    assert_eq!(world.calls(), 2);
+}

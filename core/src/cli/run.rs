@@ -17,9 +17,6 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// The program `runsd`. Must be called on the main thread, before there is any
 /// other; blocks until all is done, or turns this process into COMMAND.
 pub fn main() -> ExitCode {
-    // Before any thread, so that none of them ever takes a signal.
-    process::take_over_signals();
-    process::raise_open_files();
     panic::set_hook(Box::new(tell_panic));
     // Unwinding stops the engine, which puts resolv.conf back, and the kernel
     // ends the child with this process.
@@ -32,6 +29,11 @@ fn run() -> Code {
         Err(ending) => return end(&ending),
     };
     let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
+    if matches!(parsed.task, Task::Run(_) | Task::Serve) {
+        // Before any thread, so that none of them ever takes a signal.
+        process::take_over_signals();
+        process::raise_open_files();
+    }
     match parsed.task {
         Task::Run(argv) => command(builder(), &argv),
         Task::Serve => serve(builder(), &builder()),

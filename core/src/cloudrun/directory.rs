@@ -28,8 +28,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    fn route(&self, host: &str) -> Option<&Route> {
-        self.routes.iter().find(|route| route.name() == host)
+    /// The route of a name, with or without the zone on either side.
+    fn route(&self, host: &str, grammar: &Grammar) -> Option<&Route> {
+        let bare = grammar.bare(host);
+        self.routes.iter().find(|route| grammar.bare(route.name()) == bare)
     }
 
     fn permit_project(&self, host: &str, named: Option<&str>, own: &str) -> Result<(), Refusal> {
@@ -85,7 +87,7 @@ impl CloudRunDirectory {
     /// What `name` is in DNS: lower case, without the final dot.
     pub fn kind(&self, name: &str) -> Kind {
         let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
-        if book.rules.route(name).is_some() {
+        if book.rules.route(name, &self.grammar).is_some() {
             return Kind::Service;
         }
         match self.grammar.kind(name) {
@@ -96,7 +98,7 @@ impl CloudRunDirectory {
 
     fn find(&self, host: &str, rules: &Rules) -> Result<Arc<Target>, Refusal> {
         let shown = crate::names::normal(host);
-        if let Some(route) = rules.route(&shown) {
+        if let Some(route) = rules.route(&shown, &self.grammar) {
             self.permit(&shown, None, rules)?;
             return Ok(route.target().clone());
         }
@@ -210,6 +212,21 @@ mod tests {
             &directory.target("hello").unwrap(),
             &directory.target("hello").unwrap()
         ));
+    }
+
+    #[test]
+    fn a_route_is_for_a_name_with_and_without_the_zone() {
+        let route = |text: &str| vec![text.parse::<Route>().unwrap()];
+        for name in ["hello", "hello.run.internal"] {
+            let routes = route(&format!("{name}=https://lb.example:443"));
+            let directory = directory(Rules { routes, ..on_platform() });
+            for typed in ["hello", "HELLO.run.internal:80"] {
+                let target = directory.target(typed).unwrap();
+                assert_eq!((target.host.as_str(), target.port), ("lb.example", 443), "{typed}");
+                assert_eq!(target.audience.as_deref(), Some("https://lb.example"));
+            }
+            assert_eq!(directory.kind("hello.run.internal"), Kind::Service);
+        }
     }
 
     #[test]

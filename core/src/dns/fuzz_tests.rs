@@ -4,7 +4,6 @@
 use super::answer::{Age, Answer};
 use super::testing::{Random, address, edns_query, query, read, zone};
 use super::wire::{Invalid, Query};
-use std::time::{Duration, Instant};
 
 const PACKETS: usize = 200_000;
 const NAMES: [&str; 6] =
@@ -41,7 +40,7 @@ fn mangled(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn no_packet_does_any_harm() {
-    let (zone, mut random, start) = (zone(true), Random(0x9E37_79B9_7F4A_7C15), Instant::now());
+    let (zone, mut random) = (zone(true), Random(0x9E37_79B9_7F4A_7C15));
     let client = Query::parse(&edns_query("x.y", 1, 1232, true)).unwrap();
     let (mut queries, mut answers) = (0, 0);
     for number in 0..PACKETS {
@@ -68,7 +67,6 @@ fn no_packet_does_any_harm() {
         }
     }
     assert!(queries > PACKETS / 20 && answers > PACKETS / 20, "{queries} {answers}");
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

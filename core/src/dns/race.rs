@@ -155,7 +155,7 @@ impl Racers<'_> {
         if self.declined.iter().all(|declined| *declined) {
             return false;
         }
-        self.running.is_empty().then(|| self.start());
+        self.start();
         true
     }
 

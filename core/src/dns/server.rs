@@ -205,6 +205,7 @@ fn forward(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, query: Query, peer: So
     let (shared, socket) = (shared.clone(), socket.clone());
     let tasks = shared.tasks.clone();
     tasks.spawn("DNS query", async move {
+        let _working = shared.drain.token();
         let work = async {
             let reply = shared.forward(&query, false).await;
             let _ = socket.send_to(&reply, peer).await;

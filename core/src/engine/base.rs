@@ -55,6 +55,23 @@ impl Plans {
     }
 }
 
+/// Says whom we ask where resolv.conf names nobody: once, whatever modes were tried.
+pub(super) fn tell_assumed_nameserver(plans: &Plans, resolv_conf: &ResolvConf) {
+    if plans.on_platform
+        && plans.config.nameservers.is_empty()
+        && resolv_conf.nameservers.is_empty()
+    {
+        plans.log.warn(
+            "engine",
+            format_args!(
+                "{} names no nameserver; asking the platform's, {METADATA_ADDRESS}. Name others \
+                 with --nameserver",
+                plans.config.resolv_conf.display()
+            ),
+        );
+    }
+}
+
 /// The rooms, introduced to each other and running on their threads.
 pub(super) struct Base {
     pub(super) tasks: Tasks,
@@ -182,16 +199,7 @@ fn nameservers(plans: &Plans, resolv_conf: &ResolvConf) -> Vec<SocketAddr> {
     let named: Vec<_> =
         resolv_conf.nameservers.iter().map(|address| SocketAddr::new(*address, 53)).collect();
     if named.is_empty() && plans.on_platform {
-        let platform = SocketAddr::new(METADATA_ADDRESS.into(), 53);
-        plans.log.warn(
-            "engine",
-            format_args!(
-                "{} names no nameserver; asking the platform's, {platform}. Name others with \
-                 --nameserver",
-                plans.config.resolv_conf.display()
-            ),
-        );
-        return vec![platform];
+        return vec![SocketAddr::new(METADATA_ADDRESS.into(), 53)];
     }
     named
 }

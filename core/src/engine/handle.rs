@@ -146,6 +146,10 @@ impl Shared {
         if life.state == State::Running {
             life.state = State::Failed;
             life.cause = Some(cause);
+            // Whoever looks names up from now on must not depend on us.
+            if let Some(running) = &mut life.running {
+                running.give_back();
+            }
             self.ended.close();
             self.changed.notify_all();
             if let Some(tell) = life.when_failed.take() {

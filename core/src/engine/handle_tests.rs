@@ -1,3 +1,5 @@
+//! The handle: states, failures, logs and forks, as an embedding program sees them.
+
 use super::*;
 use crate::telemetry::Record;
 use std::sync::mpsc;

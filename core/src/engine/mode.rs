@@ -61,7 +61,9 @@ pub(super) fn choose(config: &Config, facts: Facts) -> Plan {
             !config.routes.is_empty() || config.region.is_some() || config.project.is_some();
         return Plan::plain(if configured { Mode::Proxy } else { Mode::Off });
     }
-    let ours = config.proxy_addrs.iter().chain(&config.dns_addrs).map(|address| address.port());
+    let proxy = config.proxy_addrs.iter().filter(|_| config.proxy);
+    let dns = config.dns_addrs.iter().filter(|_| config.dns);
+    let ours = proxy.chain(dns).map(|address| address.port());
     match facts.app_port.filter(|app| ours.into_iter().any(|port| port == *app && port != 0)) {
         Some(port) => Plan {
             mode: Mode::Proxy,
@@ -92,6 +94,8 @@ mod tests {
         let region = Config { region: Some("us-east1".into()), ..Config::default() };
         assert_eq!(chosen(&region, false, None), Mode::Proxy);
         assert_eq!(chosen(&region, true, None), Mode::Full);
+        let without = Config { proxy: false, ..Config::default() };
+        assert_eq!(chosen(&without, true, Some(80)), Mode::Full);
         let off = Config { mode: ModeChoice::Off, ..Config::default() };
         assert_eq!(chosen(&off, true, None), Mode::Off);
         let full = Config { mode: ModeChoice::Full, ..Config::default() };

@@ -1,7 +1,7 @@
 //! Starting: the best mode that works, and nothing left behind by one that
 //! does not.
 
-use super::base::{Base, Plans};
+use super::base::{self, Base, Plans};
 use super::bind;
 use super::builder::Builder;
 use super::error::{Error, ErrorKind};
@@ -48,11 +48,16 @@ impl Running {
         }
     }
 
-    /// Puts resolv.conf back first, so that no new name leads here.
-    pub(super) fn stop(self, drain: Duration) -> usize {
-        if let Some(owned) = self.resolv_conf {
+    /// Puts resolv.conf back, so that no new name leads here.
+    pub(super) fn give_back(&mut self) {
+        if let Some(owned) = self.resolv_conf.take() {
             owned.restore(&self.log);
         }
+    }
+
+    /// Puts resolv.conf back, and then ends everything else.
+    pub(super) fn stop(mut self, drain: Duration) -> usize {
+        self.give_back();
         self.base.stop(drain)
     }
 }
@@ -95,25 +100,56 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
         return Ok((idle(), None));
     }
-    let original = takeover::original(plans)?;
+    let (original, mode) = match takeover::original(plans) {
+        Ok(original) => (original, plan.mode),
+        Err(error) if plan.mode == Mode::Full => {
+            if !may_give_way(&plans.config, &error) {
+                return Err(error);
+            }
+            give_way(plans, &error)?;
+            (Original::default(), Mode::Proxy)
+        }
+        // The other modes do without the file.
+        Err(_) => (Original::default(), plan.mode),
+    };
+    if mode == Mode::Full {
+        takeover::is_taken(&plans.config)?;
+    }
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok((idle(), None));
     }
+    base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
     if let Some(because) = &plan.because {
         give_way(plans, because)?;
     }
-    if plan.mode == Mode::Proxy {
-        return proxy(plans, &original).map(|ready| run(ready, Mode::Proxy, plans));
+    if mode == Mode::Proxy {
+        takeover::recover(plans, &original);
+        return fallback(plans, &original);
     }
     match full(plans, &original) {
         Ok(ready) => Ok(run(ready, Mode::Full, plans)),
         Err(error) if may_give_way(&plans.config, &error) => {
             give_way(plans, &error)?;
-            proxy(plans, &original).map(|ready| run(ready, Mode::Proxy, plans))
+            takeover::recover(plans, &original);
+            fallback(plans, &original)
         }
         Err(error) => Err(error),
     }
+}
+
+/// The proxy mode, unless the user has switched off what it consists of.
+fn fallback(plans: &Plans, original: &Original) -> Result<(Facts, Option<Running>), Error> {
+    if plans.config.proxy {
+        return proxy(plans, original).map(|ready| run(ready, Mode::Proxy, plans));
+    }
+    let text = "there is no full mode here, and the proxy is switched off (--proxy off): names of \
+                services lead nowhere";
+    if plans.config.strict {
+        return Err(Error::new(ErrorKind::State, text));
+    }
+    plans.log.warn("engine", format_args!("{text}"));
+    Ok((idle(), None))
 }
 
 fn idle() -> Facts {
@@ -155,9 +191,10 @@ fn give_way(plans: &Plans, because: &dyn std::fmt::Display) -> Result<(), Error>
 /// DNS, resolv.conf and the proxy on port 80.
 fn full(plans: &Plans, original: &Original) -> Result<Ready, Error> {
     let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
-    match takeover::full(plans, original, &base) {
+    let taken =
+        base.prepare_tls(&plans.config).and_then(|()| takeover::full(plans, original, &base));
+    match taken {
         Ok((resolv_conf, dns_addrs, proxy_addrs)) => {
-            base.prepare_tls(&plans.config)?;
             Ok(Ready { base, resolv_conf, dns_addrs, proxy_addrs, env: Vec::new() })
         }
         Err(error) => {

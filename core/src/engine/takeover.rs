@@ -7,7 +7,8 @@ use super::error::{Error, ErrorKind};
 use super::start::await_place;
 use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES, PLATFORM_ZONE};
 use crate::dns::{
-    Kind, LocalZone, Original, Server, TakeOver, Wanted, Zone, ZoneConfig, probe, read_original,
+    Kind, LocalZone, Original, Restored, Server, TakeOver, Wanted, Zone, ZoneConfig, probe,
+    read_original,
 };
 use crate::names;
 use crate::proxy::Proxy;
@@ -30,7 +31,8 @@ static TAKEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// A resolv.conf of ours, until it is given back.
 pub(super) struct Owned {
     taken: TakeOver,
-    _claim: Claim,
+    nameserver: IpAddr,
+    claim: Claim,
 }
 
 /// The right to change one file, of which there is one in a process.
@@ -64,9 +66,17 @@ impl Drop for Claim {
 impl Owned {
     /// Puts back what was there.
     pub(super) fn restore(self, log: &Log) {
-        let path = self._claim.0.display();
+        let path = self.claim.0.display();
         match self.taken.restore() {
-            Ok(restored) => log.debug("engine", format_args!("{path}: {restored:?}")),
+            Ok(Restored::Original) => log.debug("engine", format_args!("{path} is restored")),
+            Ok(Restored::ChangedByOthers) => log.warn(
+                "engine",
+                format_args!(
+                    "{path} has been changed while runsd ran, and is left as it is; if it still \
+                     names {}, nothing answers there any more",
+                    self.nameserver
+                ),
+            ),
             Err(error) => log.error("engine", format_args!("cannot restore {path}: {error}")),
         }
     }
@@ -80,6 +90,29 @@ pub(super) fn original(plans: &Plans) -> Result<Original, Error> {
         Err(cause) if plans.config.dns => Err(Error::resolv_conf(path, cause)),
         Err(_) => Ok(Original::default()),
     }
+}
+
+/// Puts back what a killed predecessor has left behind, where we do not take
+/// the file over ourselves: nobody answers at the address that it names.
+pub(super) fn recover(plans: &Plans, original: &Original) {
+    if original.marked.is_none() {
+        return;
+    }
+    let path = &plans.config.resolv_conf;
+    if let Err(error) = original.put_back(path) {
+        plans.log.warn(
+            "engine",
+            format_args!("{} is still that of a killed runsd: {error}", path.display()),
+        );
+    }
+}
+
+/// Whether an engine of this process has the file; a second one is told so.
+pub(super) fn is_taken(config: &Config) -> Result<(), Error> {
+    if config.dns && config.resolv_conf_mode == ResolvConfMode::Rewrite {
+        return Claim::stake(&config.resolv_conf).map(|_| ());
+    }
+    Ok(())
 }
 
 /// Whether the runsd that marked the file still answers.
@@ -108,7 +141,9 @@ pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Fu
         proxy.serve(bound.listeners);
     }
     let Some(sockets) = dns else {
-        await_place(plans, base)?;
+        if plans.on_platform {
+            await_place(plans, base)?;
+        }
         return Ok((None, Vec::new(), proxy_addrs));
     };
     let nonce = nonce();
@@ -199,7 +234,7 @@ fn take(
     };
     let taken = TakeOver::write(path, original, &wanted)
         .map_err(|cause| Error::resolv_conf(path, cause))?;
-    Ok(Owned { taken, _claim: claim })
+    Ok(Owned { taken, nameserver: served.ip(), claim })
 }
 
 /// Something that no other runsd says: not secret, only different.

@@ -27,7 +27,10 @@ impl Threads {
             let (executing, told, failed) = (executing.clone(), told.clone(), failed.clone());
             let body = move || {
                 let run = || executing.run(async { told.recv().await.is_ok() });
-                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                // A task's panic never comes here. One that does is fatal, and
+                // the thread goes on for as long as it takes to say so and to
+                // end in order.
+                while catch_unwind(AssertUnwindSafe(run)).is_err() {
                     let _ = failed.try_send("an engine thread panicked".to_owned());
                 }
             };

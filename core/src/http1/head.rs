@@ -112,7 +112,7 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// `TE: trailers`.
     pub takes_trailers: bool,
-    /// The value of the only `Host`.
+    /// The value of the only `Host`; HTTP/1.0 may have none.
     pub host: Option<Span>,
     fields: Fields,
 }
@@ -242,8 +242,11 @@ impl RequestHead {
                 _ => {}
             }
         }
-        // RFC 9112 §3.2; HTTP/1.0 knows no Host, and cannot be routed without.
-        if self.host.is_none() { Err(HeadError::Host("no Host")) } else { Ok(()) }
+        // RFC 9112 §3.2; HTTP/1.0 knows no Host, and its target may do instead.
+        if self.host.is_none() && self.version == Version::Http11 {
+            return Err(HeadError::Host("no Host"));
+        }
+        Ok(())
     }
 
     /// The field lines, in order.

@@ -112,6 +112,11 @@ impl Grammar {
         host.strip_suffix(self.zone.as_str())?.strip_suffix('.')
     }
 
+    /// A normal name without the zone.
+    pub fn bare<'a>(&self, host: &'a str) -> &'a str {
+        self.inside(host).unwrap_or(host)
+    }
+
     /// Reads a host as an app typed it, with or without port, zone and final dot.
     ///
     /// # Errors

@@ -45,7 +45,12 @@ impl Route {
                 "{url:?} must be a scheme and a host, such as https://host.example"
             ));
         }
-        let default = if tls { 443 } else { 80 };
+        let default: u16 = if tls { 443 } else { 80 };
+        // The scheme's own port is no part of an origin's name (RFC 9110 §4.2.3).
+        let authority = match authority.strip_suffix(&format!(":{default}")) {
+            Some(host) => host.to_owned(),
+            None => authority,
+        };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                 (host, port.parse().map_err(|_| format!("{port:?} in {url:?} is not a port"))?)

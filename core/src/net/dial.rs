@@ -239,7 +239,29 @@ impl Dialer {
         let Secure::Tls(alpn) = secure else {
             return Ok(Connected { stream: Stream::Plain(tcp), protocol: Protocol::Http1 });
         };
-        match deadline(TLS_TIMEOUT, self.tls.connect(host, tcp, alpn)).await {
+        let (offer, other) = Tls::offers(alpn);
+        match (self.handshake(host, address, tcp, offer).await, other) {
+            (Err(DialError::Tls { cause: TlsError::Handshake(_), .. }), Some(other)) => {
+                let tcp = match deadline(CONNECT_TIMEOUT, Tcp::connect(address)).await {
+                    Ok(connected) => {
+                        connected.map_err(|cause| DialError::Connect { address, cause })?
+                    }
+                    Err(_) => return Err(DialError::Timeout { address, step: "connect" }),
+                };
+                self.handshake(host, address, tcp, other).await
+            }
+            (connected, _) => connected,
+        }
+    }
+
+    async fn handshake(
+        &self,
+        host: &str,
+        address: SocketAddr,
+        tcp: Tcp,
+        offer: Alpn,
+    ) -> Result<Connected, DialError> {
+        match deadline(TLS_TIMEOUT, self.tls.connect(host, tcp, offer)).await {
             Ok(Ok((stream, protocol))) => Ok(Connected { stream, protocol }),
             Ok(Err(cause)) => Err(DialError::Tls { address, cause }),
             Err(_) => Err(DialError::Timeout { address, step: "TLS handshake" }),

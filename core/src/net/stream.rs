@@ -1,8 +1,8 @@
 //! One byte stream, plain or encrypted, behind one type.
 
 use super::tcp::Tcp;
+use super::tls::{self, TlsStream};
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use futures_rustls::client::TlsStream;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ pub enum Stream {
     /// In the clear.
     Plain(Tcp),
     /// Inside TLS.
-    Tls(Box<TlsStream<Tcp>>),
+    Tls(Box<TlsStream>),
 }
 
 impl fmt::Debug for Stream {
@@ -40,7 +40,7 @@ impl Stream {
     pub fn tcp(&self) -> &Tcp {
         match self {
             Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Tls(stream) => tls::tcp_of(stream),
         }
     }
 }
@@ -77,7 +77,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, slices),
-            Stream::Tls(tls) => Pin::new(tls).poll_write_vectored(context, slices),
+            Stream::Tls(stream) => tls::poll_write_vectored(stream, context, slices),
         }
     }
 

@@ -4,7 +4,6 @@
 //! logged. Rooms hold [`Tasks`], which does not keep the executor alive: the
 //! tasks hold it in turn, and such a ring would never be freed.
 
-use super::BoxFuture;
 use super::time::sleep;
 use crate::telemetry::{Counters, Log};
 use async_executor::Executor;
@@ -72,12 +71,11 @@ impl Tasks {
     pub fn spawn(&self, what: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(executor) = self.0.executor.upgrade() {
             let this = self.clone();
-            // In a box at once: each layer between here and the executor would
-            // hold the whole future twice and copy it, and an exchange's is
-            // tens of kilobytes then.
-            let boxed: BoxFuture<'static, ()> = Box::pin(future);
+            // Boxed first: each layer around a future would hold it twice, as
+            // what it was given and as what it waits for.
+            let future = Box::pin(future);
             let guarded = async move {
-                let _ = this.guard(what, boxed).await;
+                let _ = this.guard(what, future).await;
             };
             executor.spawn(guarded).detach();
         }
@@ -100,8 +98,8 @@ impl Tasks {
         });
     }
 
-    /// Runs `future`, turning a panic into [`Panicked`]. Large futures are
-    /// better pinned where they are and passed by reference.
+    /// Runs `future`, turning a panic into [`Panicked`]. Hand over a large
+    /// future pinned: this one holds it twice.
     ///
     /// # Errors
     /// [`Panicked`] if it panicked; the panic has been logged and counted.

@@ -70,7 +70,8 @@ impl TcpListener {
     /// What the operating system says; see [`super::Tasks::accept_loop`].
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        Ok((Tcp::new(stream), peer))
+        let _ = stream.get_ref().set_nodelay(true);
+        Ok((Tcp::new(Arc::new(Ours::new(stream))), peer))
     }
 }
 
@@ -83,9 +84,8 @@ impl Drop for TcpListener {
 }
 
 impl Tcp {
-    fn new(stream: Async<std::net::TcpStream>) -> Tcp {
-        let _ = stream.get_ref().set_nodelay(true);
-        Tcp { socket: Arc::new(Ours::new(stream)), emptied: false }
+    fn new(socket: Arc<Ours<Async<std::net::TcpStream>>>) -> Tcp {
+        Tcp { socket, emptied: false }
     }
 
     /// Connects to an address, without a time limit of its own.
@@ -93,7 +93,9 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
-        Ok(Tcp::new(Async::<std::net::TcpStream>::connect(address).await?))
+        let stream = Async::<std::net::TcpStream>::connect(address).await?;
+        let _ = stream.get_ref().set_nodelay(true);
+        Ok(Tcp::new(Arc::new(Ours::new(stream))))
     }
 
     /// The address of the other side.
@@ -123,7 +125,6 @@ impl Tcp {
     ///
     /// # Errors
     /// What the operating system says.
-    #[cfg(test)]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.get_ref().shutdown(how)
     }

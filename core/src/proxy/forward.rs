@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 /// What becomes of a request.
 pub(super) enum Way {
-    /// It goes on to this host; a relayed one is a target without an audience.
+    /// It goes on to this service.
     Service(Arc<Target>),
+    /// It is relayed to a host that is no service.
+    Elsewhere(Arc<Target>),
     /// CONNECT to a service: the connection begins again, drawn through.
     Draw,
     /// CONNECT to elsewhere.
@@ -34,12 +36,13 @@ pub(super) async fn way(
             shared.target(host).await.map(|_| Way::Draw)
         }
         TargetForm::Authority => {
-            let dialled = shared.dialer.dial(host, port.unwrap_or(443), Secure::No).await;
+            let dial = shared.dialer.dial(host, port.unwrap_or(443), Secure::No);
+            let dialled = Box::pin(dial).await;
             let failed = |cause| ProxyError::Dial { name: authority.to_owned(), cause };
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
-            Ok(Way::Service(Arc::new(elsewhere(authority, host, port))))
+            Ok(Way::Elsewhere(Arc::new(elsewhere(authority, host, port))))
         }
         _ if page => Err(ProxyError::Page),
         TargetForm::Absolute | TargetForm::Origin | TargetForm::Asterisk => {

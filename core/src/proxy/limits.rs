@@ -22,9 +22,17 @@ pub(super) const FRESH: Duration = Duration::from_millis(5);
 /// take most of the time.
 pub(super) const IDLE_CONNECTIONS: usize = 1024;
 
+/// Idle connections kept in all: a forward proxy may be sent to any number of
+/// hosts, and descriptors are few.
+pub(super) const IDLE_IN_ALL: usize = 2048;
+
 /// Bytes held for one direction of an exchange: four TLS records, enough to
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;
+
+/// How often one exchange may move on before other tasks have their turn: some
+/// hundred kilobytes, which takes less than a millisecond.
+pub(super) const TURN: usize = 16;
 
 /// A whole request of up to this size is kept until its response begins, so
 /// that it can be sent again when a pooled connection turns out to be dead.

@@ -14,9 +14,10 @@ mod h2;
 mod limits;
 mod policy;
 mod pool;
+mod verdict;
 
 use crate::auth::Tokens;
-use crate::names::Directory;
+use crate::names::{Directory, Target};
 use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
 use std::collections::HashSet;
 use std::pin::pin;
@@ -132,17 +133,30 @@ impl Proxy {
             self.0.tokens.warm(audience);
         }
         if self.0.config.upstream == Upstream::Http2 {
-            return;
+            return self.warm_h2(target);
         }
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
-            // A failure is told to the request that follows.
-            if let Ok(connection) = pool::connect_h1(&shared.dialer, &target).await {
+            let opened = pool::connect_h1(&shared.dialer, &target).await;
+            if opened.is_ok() {
                 shared.tasks.counters().upstream_connections.add();
+            }
+            shared.h1.end_warming(&target, warming, opened);
+        });
+    }
+
+    fn warm_h2(&self, target: Arc<Target>) {
+        if self.0.h2.has(&target) {
+            return;
+        }
+        let shared = self.0.clone();
+        self.0.tasks.spawn("connection warm-up", async move {
+            if let Ok(pool::Way::Http1(connection)) =
+                pool::H2Pool::way(&shared, &target, None).await
+            {
                 shared.h1.put(&target, connection);
             }
-            shared.h1.end_warming(&target, warming);
         });
     }
 }
@@ -153,8 +167,7 @@ async fn detect(shared: &Arc<Shared>, tcp: Tcp) {
     let mut begun = Some((tcp, Buffer::default()));
     while let Some((mut tcp, mut buffer)) = begun.take() {
         match preface(shared, &mut tcp, &mut buffer).await {
-            // In a box: thousands of connections speak HTTP/1.1 and would hold
-            // room for this.
+            // Boxed, so that the many connections of HTTP/1 are small.
             Some(true) => Box::pin(h2::serve(shared, tcp, buffer)).await,
             Some(false) => begun = h1::serve(shared, tcp, buffer).await,
             None => {}
@@ -191,4 +204,20 @@ async fn fill(tcp: &mut Tcp, buffer: &mut Buffer) -> Option<()> {
     let most = limits::HEAD_ROOM;
     let read = futures_lite::future::poll_fn(|context| buffer.poll_fill(context, tcp, most)).await;
     read.ok().filter(|count| *count > 0).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(&'static Arc<Shared>, Tcp) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A thousand WebSockets are a thousand of these.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of_future(detect);
+        assert!(size <= 4096, "{size} bytes: box what is seldom, pin what is passed on");
+    }
 }

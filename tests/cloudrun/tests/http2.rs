@@ -129,7 +129,7 @@ fn grpc_calls_of_every_kind_are_echoed() {
 fn bodies_trailers_and_echo_work_as_over_http_1() {
     let sim = Sim::start(Options::default()).unwrap();
     let (_, body, _) = one(&sim, "upload", request(&sim, "upload", "/"), vec![b"hello", b" world"]);
-    assert_eq!(body, b"{\"bytes\":11,\"fnv1a\":\"779a65e7023cd2e7\"}\n");
+    assert!(body.starts_with(b"{\"bytes\":11,\"fnv1a\":\"779a65e7023cd2e7\","));
     let (_, body, trailers) = one(&sim, "trailers", request(&sim, "trailers", "/"), vec![b"x"]);
     assert_eq!(
         (&body[..], &trailers.unwrap()["x-sim-trailer"]),

@@ -31,7 +31,9 @@ fn a_chunked_upload_is_counted_and_summed() {
     let body = "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
                 5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     let (answer, _) = request(&sim, "upload", "POST /", body);
-    assert!(answer.ends_with("{\"bytes\":11,\"fnv1a\":\"779a65e7023cd2e7\"}\n"), "{answer}");
+    let sums = "\"fnv1a\":\"779a65e7023cd2e7\",\
+                \"sha256\":\"b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9\"";
+    assert!(answer.ends_with(&format!("{{\"bytes\":11,{sums}}}\n")), "{answer}");
     assert_eq!(sim.front().requests()[0].body_len, 11);
 }
 

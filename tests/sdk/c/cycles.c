@@ -1,12 +1,11 @@
-/* Starts and stops engines many times: threads, descriptors and memory stay
- * what they were after the second time. The argument is how many times. */
+/* Starts and stops engines many times: threads and descriptors stay what they
+ * were after the second time, and what is left at the end does not depend on
+ * how many times, which is the argument. */
 #include "check.h"
-#include <malloc.h>
 
 int main(int count, char **arguments) {
     int cycles = count > 1 ? atoi(arguments[1]) : 100;
-    int threads = 0, descriptors = 0;
-    size_t memory = 0;
+    int descriptors = 0;
     for (int cycle = 1; cycle <= cycles; cycle++) {
         runsd_engine *engine = start_plain();
         char address[64];
@@ -17,17 +16,13 @@ int main(int count, char **arguments) {
         CHECK(report.aborted == 0);
         CHECK(!proxy_answers(address));
         runsd_engine_free(engine);
-        if (cycle == 2) {
-            threads = entries("/proc/self/task");
+        if (cycle == 2)
             descriptors = entries("/proc/self/fd");
-        }
-        if (cycle == 10)
-            memory = mallinfo2().uordblks;
     }
-    CHECK(entries("/proc/self/task") == threads);
+    /* The kernel lists a thread for a moment after it was joined. */
+    for (int i = 0; i < 1000 && entries("/proc/self/task") > 2; i++)
+        usleep(10 * 1000);
+    CHECK(entries("/proc/self/task") == 2); /* This one, and the reactor's. */
     CHECK(entries("/proc/self/fd") == descriptors);
-    /* Under valgrind malloc is another and says 0; its leak check is stricter. */
-    if (cycles > 10 && memory > 0)
-        CHECK(mallinfo2().uordblks < memory + 16 * 1024);
     return 0;
 }

@@ -55,7 +55,6 @@ static void every_thread_of_the_engine_blocks_signals(void) {
 }
 
 static void dispositions(struct sigaction *into) {
-    memset(into, 0, 65 * sizeof *into);
     for (int signal = 1; signal <= 64; signal++)
         sigaction(signal, NULL, &into[signal]);
 }
@@ -96,7 +95,10 @@ int main(void) {
 
     dispositions(after);
     pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
-    CHECK(memcmp(before, after, sizeof before) == 0);
+    for (int signal = 1; signal <= 64; signal++) {
+        CHECK(before[signal].sa_handler == after[signal].sa_handler);
+        CHECK(before[signal].sa_flags == after[signal].sa_flags);
+    }
     CHECK(memcmp(&mask_before, &mask_after, sizeof mask_before) == 0);
     CHECK(environ == environment && environ[0] == first);
     return 0;

@@ -141,7 +141,13 @@ impl Watch {
             libc::SIGCHLD => {}
             // Our own closed pipe or full file is not the child's.
             libc::SIGPIPE | libc::SIGXFSZ if signal.by_ourselves => {}
-            // The terminal told its whole foreground group, the child among it.
+            // The terminal told its whole foreground group, the child among it,
+            // and a shell waits for all of it to stop.
+            libc::SIGTSTP if terminal_sent && !self.child.own_group => {
+                if sys::own_pid() != 1 && !sys::leads_session() {
+                    let _ = sys::send(sys::own_pid(), libc::SIGSTOP);
+                }
+            }
             _ if terminal_sent && !self.child.own_group => {}
             libc::SIGCONT => match &mut self.child.terminal {
                 Some(terminal) => terminal.resume(),

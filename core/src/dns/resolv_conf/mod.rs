@@ -8,7 +8,7 @@ mod marker;
 mod take_over;
 
 pub use marker::Marker;
-pub use take_over::{Original, TakeOver, read_original};
+pub use take_over::{Original, Restored, TakeOver, read_original};
 
 use std::net::IpAddr;
 

@@ -62,6 +62,20 @@ pub fn read_original(path: &Path) -> io::Result<Original> {
     })
 }
 
+impl Original {
+    /// Writes it over what an engine has made of the file at `path`. Blocks on
+    /// the file.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn put_back(&self, path: &Path) -> io::Result<()> {
+        if self.missing && std::fs::remove_file(path).is_ok() {
+            return Ok(());
+        }
+        replace(path, &self.bytes).map(|_| ())
+    }
+}
+
 impl TakeOver {
     /// Writes what is `wanted` over the file at `path` and reads it back.
     /// Blocks on the file.
@@ -103,10 +117,7 @@ impl TakeOver {
             }
             Err(error) => return Err(error),
         }
-        if self.original.missing && std::fs::remove_file(&self.path).is_ok() {
-            return Ok(Restored::Original);
-        }
-        replace(&self.path, &self.original.bytes)?;
+        self.original.put_back(&self.path)?;
         Ok(Restored::Original)
     }
 }

@@ -4,7 +4,7 @@ use super::explain::{STEP, place_and_target, token};
 use super::report::Report;
 use crate::cloudrun;
 use crate::control::Client;
-use crate::dns::{ResolvConf, is_alive};
+use crate::dns::{Original, ResolvConf, is_alive};
 use crate::engine::base::{Base, Plans};
 use crate::engine::bind;
 use crate::engine::builder::Builder;
@@ -13,6 +13,7 @@ use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
 use crate::net::{OwnAddresses, block_on};
+use crate::sys;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,11 +26,15 @@ use std::time::Duration;
 /// # Errors
 /// A mistake in the settings. Everything else is in the report.
 pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
+    sys::claim_process().map_err(Error::forked)?;
     let app_port = builder.app_port();
     let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     platform(&mut report, &plans);
-    let original = takeover::original(&plans)?;
+    let original = takeover::original(&plans).unwrap_or_else(|error| {
+        report.fail("resolv.conf", error.to_string(), None);
+        Original::default()
+    });
     let nested = takeover::is_nested(&plans.config, &original);
     let facts = mode::Facts { on_platform: plans.on_platform, app_port };
     let plan = mode::choose(&plans.config, facts);
@@ -37,14 +42,14 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
         Some(because) => report.warn("mode", format!("{} mode", plan.mode), because.clone()),
         None => report.ok("mode", format!("{} mode", plan.mode)),
     }
+    let resolv_conf = ResolvConf::parse(&original.bytes);
+    let base = Base::start(&plans, &resolv_conf)?;
     if nested {
         report.ok("ports", "a runsd is at work here already");
     } else if plan.mode == Mode::Full {
-        ports(&mut report, &plans);
+        ports(&mut report, &plans, &base)?;
     }
-    let resolv_conf = ResolvConf::parse(&original.bytes);
     resolver(&mut report, &plans, &resolv_conf);
-    let base = Base::start(&plans, &resolv_conf)?;
     let _ = block_on(crate::net::deadline(STEP, base.place.settled()));
     if plans.on_platform && base.place.both().is_err() {
         let missing = base.place.both().err().unwrap_or_default();
@@ -75,16 +80,19 @@ fn platform(report: &mut Report, plans: &Plans) {
 }
 
 /// Binds what the full mode would, for a moment.
-fn ports(report: &mut Report, plans: &Plans) {
+fn ports(report: &mut Report, plans: &Plans, base: &Base) -> Result<(), Error> {
     let own = OwnAddresses::default();
-    let config = &plans.config;
+    let config = plans.config.clone();
     let list = |addresses: &[SocketAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    for (what, bound) in [
-        ("dns port", bind::dns(&config.dns_addrs, &own).map(|bound| bound.addresses)),
-        ("proxy port", bind::proxy(&config.proxy_addrs, &own).map(|bound| bound.addresses)),
-    ] {
+    let all = base.on_engine(move || {
+        [
+            ("dns port", bind::dns(&config.dns_addrs, &own).map(|bound| bound.addresses)),
+            ("proxy port", bind::proxy(&config.proxy_addrs, &own).map(|bound| bound.addresses)),
+        ]
+    })?;
+    for (what, bound) in all {
         match bound {
             Ok(addresses) => report.ok(what, format!("{} can be had", list(&addresses))),
             Err(error) => report.warn(
@@ -94,6 +102,7 @@ fn ports(report: &mut Report, plans: &Plans) {
             ),
         }
     }
+    Ok(())
 }
 
 fn resolver(report: &mut Report, plans: &Plans, resolv_conf: &ResolvConf) {

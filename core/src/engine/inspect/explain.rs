@@ -22,11 +22,12 @@ pub(super) const STEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// A mistake in the settings. What is wrong with the name is in the report.
 pub fn explain(builder: Builder, name: &str) -> Result<Report, Error> {
+    crate::sys::claim_process().map_err(Error::forked)?;
     let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     // What would happen there is what is asked for, wherever we are.
     let plans = Plans { on_platform: true, ..plans };
-    let original = takeover::original(&plans)?;
+    let original = takeover::original(&plans).unwrap_or_default();
     let base = Base::start(&plans, &ResolvConf::parse(&original.bytes))?;
     spell(&mut report, &plans, name);
     if let Some(target) = place_and_target(&mut report, &base, name) {

@@ -3,17 +3,19 @@
 
 use super::connection::{Client, Scratch};
 use super::exchange::{Exchange, Outcome, Upload};
+use super::over_h2::{self, Carried};
 use super::request::{self, Asked, carrier};
 use crate::auth::IdToken;
 use crate::http1::{self, RequestHead, TargetForm};
 use crate::names::Target;
 use crate::net::{Buffer, Stream};
-use crate::proxy::Shared;
 use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{self, Way};
+use crate::proxy::h2::Call;
 use crate::proxy::policy::Carry;
 use crate::proxy::pool::{self, H1};
+use crate::proxy::{Shared, Upstream};
 use futures_lite::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
@@ -74,8 +76,9 @@ async fn attempt(
         && scratch.request.fields().iter().any(|field| {
             browser::tells_of_a_page(field.name.in_buffer(buffer), field.value.in_buffer(buffer))
         });
-    let target = match forward::way(shared, form, authority, page).await? {
-        Way::Service(target) => target,
+    let (target, ours) = match forward::way(shared, form, authority, page).await? {
+        Way::Service(target) => (target, true),
+        Way::Elsewhere(target) => (target, false),
         Way::Draw => {
             client.buffer.consume(length);
             forward::accept_connect(client.out.bytes());
@@ -89,6 +92,9 @@ async fn attempt(
     };
     let brings_token = carrier(&scratch.request, buffer) == Carry::Nothing;
     let token = if brings_token { None } else { shared.token(&target).await? };
+    // Another protocol begins on a connection of its own (RFC 9113 §8.6).
+    let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
+    let parts = on_stream.then(|| over_h2::translate(&scratch.request, buffer)).flatten();
     let mut out = std::mem::take(&mut scratch.upload);
     out.clear();
     out.keep(true);
@@ -96,8 +102,27 @@ async fn attempt(
     let token_at = request::write_head(out.bytes(), head, &target, token.as_deref());
     client.buffer.consume(length);
     let mut upload = Upload::new(asked.framing, out);
-    let calling = Calling { target, token, token_at };
-    let next = converse(shared, client, &mut upload, scratch, (asked, calling)).await;
+    let mut calling = Calling { target, token, token_at };
+    let service = match parts {
+        None => checkout(shared, &calling.target).await?,
+        Some(parts) => {
+            let mut call = Call::new(shared, calling.target.clone(), parts);
+            call.token = calling.token.clone();
+            match over_h2::converse(client, &mut upload, asked, (shared, call)).await? {
+                Carried::Answered(next) => {
+                    scratch.upload = upload.out;
+                    return Ok(next);
+                }
+                Carried::Http1(connection, token) => {
+                    if let Some(token) = token {
+                        calling.put(token, &mut upload);
+                    }
+                    connection
+                }
+            }
+        }
+    };
+    let next = converse(shared, client, &mut upload, scratch, (asked, calling, service)).await;
     scratch.upload = upload.out;
     next
 }
@@ -109,10 +134,10 @@ fn destination<'a>(
 ) -> Result<(TargetForm, &'a str), ProxyError> {
     let (method, target) = (head.method.in_buffer(buffer), head.target.in_buffer(buffer));
     let parsed = http1::Target::parse(method, target).map_err(ProxyError::Target)?;
-    let host = head.host.ok_or(ProxyError::Target("no Host"))?.in_buffer(buffer);
     // RFC 9112 §3.2.2: an absolute target beats Host, which must be sound still.
-    let host = http1::host(host).map_err(ProxyError::Target)?;
-    Ok((parsed.form, parsed.authority.unwrap_or(host)))
+    let host = head.host.map(|host| http1::host(host.in_buffer(buffer))).transpose();
+    let authority = parsed.authority.or(host.map_err(ProxyError::Target)?);
+    Ok((parsed.form, authority.ok_or(ProxyError::Target("no Host"))?))
 }
 
 /// Sends the request until it is answered: once more on a new connection where
@@ -122,10 +147,9 @@ async fn converse(
     client: &mut Client,
     upload: &mut Upload,
     scratch: &mut Scratch,
-    (asked, mut calling): (&Asked, Calling),
+    (asked, mut calling, mut service): (&Asked, Calling, H1),
 ) -> Result<Next, ProxyError> {
     let target = calling.target.clone();
-    let mut service = checkout(shared, &target).await?;
     let mut renewable = calling.token_at.is_some();
     loop {
         service.buffer.swap_empty(&mut scratch.download);
@@ -178,30 +202,38 @@ fn may_repeat(asked: &Asked, upload: &Upload) -> bool {
     upload.out.is_kept() && (asked.idempotent || upload.out.written() == 0)
 }
 
-/// Puts another token into the kept request, if there is one.
+/// Gets another token and puts it into the kept request, if there is one.
 async fn renew(shared: &Shared, calling: &mut Calling, upload: &mut Upload) -> bool {
-    let (Some(audience), Some(stale), Some(at)) =
-        (calling.target.audience.as_deref(), &calling.token, &calling.token_at)
-    else {
+    let (Some(audience), Some(stale)) = (calling.target.audience.as_deref(), &calling.token) else {
         return false;
     };
     let Some(token) = shared.tokens.renewed(audience, stale).await else { return false };
-    let kept = upload.out.bytes();
-    if kept.len() < at.end {
-        return false;
+    let put = calling.put(token, upload);
+    if put {
+        upload.out.rewind();
     }
-    kept.splice(at.clone(), token.bearer().iter().copied());
-    calling.token_at = Some(at.start..at.start + token.bearer().len());
-    calling.token = Some(token);
-    upload.out.rewind();
-    true
+    put
+}
+
+impl Calling {
+    /// Puts another token into the kept request; whether there is a place.
+    fn put(&mut self, token: Arc<IdToken>, upload: &mut Upload) -> bool {
+        let kept = upload.out.bytes();
+        let Some(at) = self.token_at.take().filter(|at| kept.len() >= at.end) else { return false };
+        kept.splice(at.clone(), token.bearer().iter().copied());
+        self.token_at = Some(at.start..at.start + token.bearer().len());
+        self.token = Some(token);
+        true
+    }
 }
 
 async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
     match shared.h1.take_or_wait(target).await {
-        Some(service) => {
-            shared.tasks.counters().upstream_reused.add();
-            Ok(service)
+        Some(found) => {
+            if found.as_ref().is_ok_and(|service| service.reused) {
+                shared.tasks.counters().upstream_reused.add();
+            }
+            found
         }
         None => open(shared, target).await,
     }

@@ -3,17 +3,17 @@
 use super::call::{self, Next};
 use super::request::Asked;
 use super::tunnel::tunnel;
-use crate::http1::{HeadError, Limits, RequestHead, ResponseHead};
+use crate::http1::{Body, HeadError, Limits, RequestHead, ResponseHead};
 use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
 use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// An app's connection.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) buffer: Buffer,
     /// What waits to be sent to it.
     pub(super) out: Outgoing,
+    /// A final response has begun: no other can take its place.
+    pub(super) begun: bool,
 }
 
 /// The vectors that one request hands to the next.
@@ -42,6 +44,18 @@ impl Scratch {
     }
 }
 
+/// What is seen of an app that has nothing to say but the next request or
+/// goodbye: one that has left must not keep the service busy.
+#[derive(Default)]
+pub(super) struct Attention {
+    ended: bool,
+    linger: Option<BoxFuture<'static, ()>>,
+}
+
+/// The app has broken its connection off.
+#[derive(Debug)]
+pub(super) struct Left;
+
 enum Read {
     /// A head of this length stands at the front of the buffer.
     Head(usize),
@@ -56,7 +70,7 @@ pub(in crate::proxy) async fn serve(
     tcp: Tcp,
     buffer: Buffer,
 ) -> Option<(Tcp, Buffer)> {
-    let mut client = Client { tcp, buffer, out: Outgoing::default() };
+    let mut client = Client { tcp, buffer, out: Outgoing::default(), begun: false };
     let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
@@ -68,6 +82,7 @@ pub(in crate::proxy) async fn serve(
                 Next::Close
             }
             Read::Head(length) => {
+                client.begun = false;
                 let called = {
                     let call = pin!(call::call(shared, &mut client, &mut scratch, length));
                     shared.tasks.guard("a proxied request", call).await
@@ -99,7 +114,7 @@ pub(in crate::proxy) async fn serve(
                 return Some((tcp, buffer));
             }
             Next::Tunnel(mut stream, from_service) => {
-                let Client { mut tcp, buffer, out } = client;
+                let Client { mut tcp, buffer, out, .. } = client;
                 drop(scratch);
                 relay(&mut tcp, buffer, out, &mut stream, from_service).await;
                 return None;
@@ -113,6 +128,84 @@ async fn relay(tcp: &mut Tcp, buffer: Buffer, out: Outgoing, stream: &mut Stream
         // Cut on one side must not look like an end on the other.
         tcp.reset_on_close();
         stream.tcp().reset_on_close();
+    }
+}
+
+impl Attention {
+    /// Takes what the app sends ahead. If it ends its own direction, that may be
+    /// all that it has ended, and it gets a while for the rest.
+    ///
+    /// # Errors
+    /// [`Left`]
+    pub(super) fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+    ) -> Result<(), Left> {
+        while !self.ended && !client.buffer.is_full(HELD) {
+            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(Left),
+                Poll::Ready(Ok(0)) => {
+                    self.ended = true;
+                    self.linger = Some(Box::pin(patience(LINGER)));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the app has ended its direction.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Gives the exchange a while to end, from the first call on.
+    pub(super) fn linger(&mut self) {
+        if self.linger.is_none() {
+            self.linger = Some(Box::pin(patience(LINGER)));
+        }
+    }
+
+    /// Something has moved: an exchange that goes on may take its time.
+    pub(super) fn moved(&mut self) {
+        if self.linger.is_some() {
+            self.linger = Some(Box::pin(patience(LINGER)));
+        }
+    }
+
+    /// Sees whether an app that cannot send any more of its body has left. What
+    /// it has sent ahead stays unread beyond a bound.
+    ///
+    /// # Errors
+    /// [`Left`]
+    pub(super) fn watch_stalled(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        body: &Body,
+    ) -> Result<(), Left> {
+        while !self.ended && !client.buffer.is_full(HELD) {
+            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Err(Left),
+                Poll::Ready(Ok(0)) => {
+                    let waiting = client.buffer.readable().len() as u64;
+                    if matches!(body, Body::Length(left) if *left > waiting) {
+                        return Err(Left);
+                    }
+                    self.ended = true;
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has had its while.
+    pub(super) fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        self.linger.as_mut().is_some_and(|linger| linger.as_mut().poll(context).is_ready())
     }
 }
 
@@ -182,10 +275,9 @@ impl Client {
 
     /// After a panic: an answer, if none has begun.
     async fn give_up(&mut self, shared: &Shared) -> Next {
-        if self.out.written() > 0 {
+        if self.begun {
             return Next::Reset;
         }
-        self.out.clear();
         self.refuse(shared, &ProxyError::Internal, None).await;
         Next::Close
     }
@@ -197,12 +289,13 @@ impl Client {
     /// Ends our direction first and reads on for a moment: closing with unread
     /// bytes would reset the connection and destroy the answer (RFC 9112 §9.6).
     async fn close(&mut self) {
+        let Client { tcp, buffer, .. } = self;
         let reading = async {
-            let _ = self.tcp.close().await;
-            let mut sink = [0; 4096];
+            let _ = tcp.close().await;
             let mut left = HELD * 16;
             while left > 0 {
-                match self.tcp.read(&mut sink).await {
+                buffer.consume(HEAD_ROOM);
+                match poll_fn(|context| buffer.poll_fill(context, tcp, HELD)).await {
                     Ok(count) if count > 0 => left = left.saturating_sub(count),
                     _ => return,
                 }

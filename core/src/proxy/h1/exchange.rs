@@ -2,7 +2,7 @@
 //! directions at once: a response may begin before the request has ended, and
 //! each side waits for the other's window and for nothing else.
 
-use super::connection::Client;
+use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
 use crate::http1::{
@@ -10,8 +10,9 @@ use crate::http1::{
     write_last_chunk,
 };
 use crate::names::Target;
-use crate::net::{BoxFuture, Outgoing, patience};
-use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, LINGER, REPLAY};
+use crate::net::{BoxFuture, Buffer, Outgoing, patience};
+use crate::proxy::h2::Decoding;
+use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -52,6 +53,12 @@ impl Upload {
         Upload { body: Body::new(framing), out, chunked: framing == Framing::Chunked }
     }
 
+    /// Goes on with a body that began on its way to a stream; its head is in
+    /// `out` still.
+    pub(super) fn resume(&mut self, begun: Decoding, buffer: &mut Buffer) {
+        self.body = begun.encode(buffer, self.chunked, self.out.bytes());
+    }
+
     fn is_over(&self) -> bool {
         self.body.is_done() && self.out.is_sent()
     }
@@ -80,9 +87,8 @@ pub(super) struct Exchange<'a> {
     service_keep: bool,
     heard: bool,
     deaf: Option<String>,
-    app_ended: bool,
+    attention: Attention,
     holding: Option<BoxFuture<'static, ()>>,
-    linger: Option<BoxFuture<'static, ()>>,
 }
 
 type Moved = Result<bool, Outcome>;
@@ -110,21 +116,23 @@ impl<'a> Exchange<'a> {
             service_keep: true,
             heard: false,
             deaf: None,
-            app_ended: false,
+            attention: Attention::default(),
             holding: holds.then(|| Box::pin(patience(CONTINUE)) as _),
-            linger: None,
         }
     }
 
-    /// Moves whatever can move, until the exchange rests.
+    /// Moves whatever can move, until the exchange rests or others must have
+    /// their turn: between fast peers it would never rest.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        loop {
+        for _ in 0..TURN {
             match self.round(context) {
-                Ok(true) => {}
+                Ok(true) => self.attention.moved(),
                 Ok(false) => return Poll::Pending,
                 Err(outcome) => return Poll::Ready(outcome),
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn round(&mut self, context: &mut Context<'_>) -> Moved {
@@ -273,9 +281,11 @@ impl<'a> Exchange<'a> {
         }
         // The body that waited for a word will never be sent.
         let unsent = self.holding.is_some();
-        let shape = shape(self.head, self.asked, self.keep_alive && !unsent);
+        let declared = (self.head.framing, self.head.status);
+        let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
         response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
+        self.client.begun = true;
         self.keep_alive = shape.keep_alive;
         self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
         self.upload.out.keep(false);
@@ -369,20 +379,14 @@ impl<'a> Exchange<'a> {
     /// Once the body is complete, the app has nothing to say but the next
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
-        let watching = self.upload.body.is_done() || self.holding.is_some();
-        while watching && !self.app_ended && !self.client.buffer.is_full(HELD) {
-            match self.client.buffer.poll_fill(context, &mut self.client.tcp, HELD) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(Outcome::Gone),
-                Poll::Ready(Ok(0)) => {
-                    // It may have closed its own direction alone.
-                    self.app_ended = true;
-                    self.linger = Some(Box::pin(patience(LINGER)));
-                }
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        Ok(())
+        let watched = if self.upload.body.is_done() || self.holding.is_some() {
+            self.attention.watch(context, self.client)
+        } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
+            self.attention.watch_stalled(context, self.client, &self.upload.body)
+        } else {
+            Ok(())
+        };
+        watched.map_err(|_left| Outcome::Gone)
     }
 
     /// Whether the exchange is over, or has waited long enough for its end.
@@ -390,7 +394,8 @@ impl<'a> Exchange<'a> {
         let answered = matches!(self.download, Download::Ended) && self.client.out.is_sent();
         if answered {
             if self.upload.is_over() {
-                let (app, service) = (self.keep_alive && !self.app_ended, self.service_keep);
+                let (app, service) =
+                    (self.keep_alive && !self.attention.ended(), self.service_keep);
                 return Err(Outcome::Done { app, service });
             }
             if self.holding.is_some() || self.deaf.is_some() || !self.service_keep {
@@ -398,15 +403,15 @@ impl<'a> Exchange<'a> {
             }
             // An answer that needs no more of the body: there may be a little
             // left of it, for which both connections can be saved.
-            if self.linger.is_none() {
-                self.linger = Some(Box::pin(patience(LINGER)));
-            }
+            self.attention.linger();
         }
-        if let Some(linger) = &mut self.linger
-            && linger.as_mut().poll(context).is_ready()
-        {
-            let done = Outcome::Done { app: false, service: false };
-            return Err(if answered { done } else { Outcome::Gone });
+        if self.attention.is_over(context) {
+            return Err(match self.download {
+                _ if answered => Outcome::Done { app: false, service: false },
+                Download::Head => Outcome::Gone,
+                // Part of a response must not look like the whole of it.
+                _ => Outcome::Cut("the app ended its own direction".to_owned()),
+            });
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! HTTP/1.1 from apps, and to services over HTTP/1.1: the bytes pass as they
-//! are, but for what frames, routes and authenticates them.
+//! HTTP/1.1 from apps. To services over HTTP/1.1 the bytes pass as they are,
+//! but for what frames, routes and authenticates them; over HTTP/2 they are
+//! taken apart, and `over_h2` is all that knows how.
 
 mod call;
 mod connection;
 mod exchange;
+mod over_h2;
 mod request;
 mod response;
 mod tunnel;

@@ -74,6 +74,9 @@ pub(super) fn write_head(
     out.push(b' ');
     write_target(out, head, buffer);
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    if head.host.is_none() {
+        write_field(out, b"Host", target.authority.as_bytes());
+    }
     let carry = token.map_or(Carry::Nothing, |_| carrier(head, buffer));
     for field in head.fields() {
         let name = field.name.in_buffer(buffer);
@@ -108,7 +111,7 @@ pub(super) fn write_head(
 }
 
 /// The target in origin form, byte for byte.
-fn write_target(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
+pub(super) fn write_target(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
     let raw = head.target.in_buffer(buffer);
     match http1::Target::parse(head.method.in_buffer(buffer), raw) {
         Ok(target) if target.form == TargetForm::Absolute => {
@@ -203,6 +206,10 @@ mod tests {
     fn an_absolute_target_becomes_a_path() {
         assert!(
             forwarded("GET http://hello?x HTTP/1.1\r\nHost: h\r\n\r\n").starts_with("GET /?x ")
+        );
+        assert!(
+            forwarded("GET http://hello/x HTTP/1.0\r\n\r\n")
+                .starts_with("GET /x HTTP/1.1\r\nHost: hello.example\r\n")
         );
         assert!(forwarded("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").starts_with("OPTIONS * "));
     }

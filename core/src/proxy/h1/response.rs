@@ -3,6 +3,7 @@
 use super::request::Asked;
 use crate::http1::{Framing, Known, ResponseHead, Version, body_of_response, write_field};
 use crate::names::Target;
+use crate::proxy::verdict::{is_invalid_token, relocated};
 use std::io::Write;
 
 /// How a response's body reaches the app.
@@ -16,9 +17,10 @@ pub(super) struct Shape {
     pub(super) keep_alive: bool,
 }
 
-/// Decides how the body of a final response goes on.
-pub(super) fn shape(head: &ResponseHead, asked: &Asked, keep_alive: bool) -> Shape {
-    let framing = body_of_response(head.framing, head.status, asked.head);
+/// Decides how the body of a final response goes on, by what its fields declare
+/// and its status.
+pub(super) fn shape((declared, status): (Framing, u16), asked: &Asked, keep_alive: bool) -> Shape {
+    let framing = body_of_response(declared, status, asked.head);
     let unbounded = matches!(framing, Framing::Chunked | Framing::UntilClose);
     let chunked = unbounded && asked.version == Version::Http11;
     Shape { framing, chunked, keep_alive: keep_alive && (chunked || !unbounded) }
@@ -38,7 +40,16 @@ pub(super) fn write_head(
         && head.framing == Framing::Chunked
         && asked.version == Version::Http11
         && head.status != 204;
-    if shape.chunked || says_so {
+    if says_so {
+        write_field(out, b"Transfer-Encoding", b"chunked");
+    }
+    write_end(out, asked, shape);
+}
+
+/// Writes the end of a final response's head: how its body and the connection
+/// go on.
+pub(super) fn write_end(out: &mut Vec<u8>, asked: &Asked, shape: Shape) {
+    if shape.chunked {
         write_field(out, b"Transfer-Encoding", b"chunked");
     }
     if !shape.keep_alive {
@@ -79,30 +90,11 @@ fn write_fields(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8]), targe
     }
 }
 
-/// A redirect to the service itself goes to the name that the app used:
-/// followed elsewhere, it would lose its token.
 fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], target: &Target) {
-    match after_authority(value, &target.authority) {
-        Some(rest) => {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": http://");
-            out.extend_from_slice(target.name.as_bytes());
-            out.extend_from_slice(rest);
-            out.extend_from_slice(b"\r\n");
-        }
+    match relocated(value, target) {
+        Some(value) => write_field(out, name, &value),
         None => write_field(out, name, value),
     }
-}
-
-/// What follows the authority in a URL of ours.
-pub(in crate::proxy) fn after_authority<'a>(url: &'a [u8], authority: &str) -> Option<&'a [u8]> {
-    let rest = [&b"https://"[..], b"http://"].into_iter().find_map(|scheme| {
-        let (given, rest) = url.split_at_checked(scheme.len())?;
-        given.eq_ignore_ascii_case(scheme).then_some(rest)
-    })?;
-    let (host, rest) = rest.split_at_checked(authority.len())?;
-    let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
-    (ends && host.eq_ignore_ascii_case(authority.as_bytes())).then_some(rest)
 }
 
 /// Whether this is the platform's refusal of a token as such, which another
@@ -114,12 +106,6 @@ pub(super) fn refuses_token(head: &ResponseHead, buffer: &[u8]) -> bool {
             .iter()
             .filter(|field| field.known == Known::WwwAuthenticate)
             .any(|field| is_invalid_token(field.value.in_buffer(buffer)))
-}
-
-/// Whether a `WWW-Authenticate` challenge is Bearer's `invalid_token`.
-pub(in crate::proxy) fn is_invalid_token(challenge: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(challenge).to_ascii_lowercase();
-    text.starts_with("bearer") && text.contains("error=\"invalid_token\"")
 }
 
 #[cfg(test)]
@@ -151,7 +137,7 @@ mod tests {
         };
         let mut head = ResponseHead::default();
         head.parse(response.as_bytes(), Limits::default()).unwrap().unwrap();
-        let shape = shape(&head, &asked, true);
+        let shape = shape((head.framing, head.status), &asked, true);
         let mut out = Vec::new();
         write_head(&mut out, (&head, response.as_bytes()), &asked, &target, shape);
         (String::from_utf8(out).unwrap(), shape)
@@ -203,12 +189,5 @@ mod tests {
         for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example/"] {
             assert_eq!(location(other), other);
         }
-    }
-
-    #[test]
-    fn only_a_bearer_challenge_about_the_token_is_one() {
-        assert!(is_invalid_token(b"Bearer error=\"invalid_token\", error_description=\"x\""));
-        assert!(!is_invalid_token(b"Bearer"));
-        assert!(!is_invalid_token(b"Basic error=\"invalid_token\""));
     }
 }

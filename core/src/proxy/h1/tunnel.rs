@@ -1,7 +1,7 @@
 //! Bytes both ways without a look at them: after an upgrade or a CONNECT.
 
 use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, patience};
-use crate::proxy::limits::{HELD, TUNNEL_LINGER};
+use crate::proxy::limits::{HELD, TUNNEL_LINGER, TURN};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -84,7 +84,7 @@ pub(in crate::proxy) async fn tunnel(
     let mut down = Way::new(from_service, to_app);
     let mut linger: Option<BoxFuture<'static, ()>> = None;
     poll_fn(|context| {
-        loop {
+        for _ in 0..TURN {
             let moved = up.poll(context, app, service)? | down.poll(context, service, app)?;
             let ended = [&up, &down].iter().filter(|way| way.state == WayState::Closed).count();
             if ended == 2 {
@@ -100,6 +100,9 @@ pub(in crate::proxy) async fn tunnel(
                 return Poll::Pending;
             }
         }
+        // Others must have their turn, however fast these two are.
+        context.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }

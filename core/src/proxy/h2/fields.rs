@@ -4,6 +4,7 @@
 use crate::http1::Known;
 use crate::names::Target;
 use crate::proxy::policy::Carry;
+use crate::proxy::verdict::{is_invalid_token, relocated};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The platform's own field for a token.
@@ -11,7 +12,7 @@ pub(super) const SERVERLESS: HeaderName = HeaderName::from_static("x-serverless-
 
 /// Removes what ends here from a head, either way. `TE: trailers` is all that
 /// the library lets in of `TE`, and it stays (RFC 9113 §8.2.2).
-pub(super) fn clean(fields: &mut HeaderMap) {
+pub(in crate::proxy) fn clean(fields: &mut HeaderMap) {
     if fields.contains_key(header::CONNECTION) {
         remove_nominated(fields);
     }
@@ -66,9 +67,8 @@ pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
     }
 }
 
-/// A redirect to the service itself names it as the app did, or the request
-/// that follows would not come through here.
-pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
+/// Puts the app's own name for the service into a redirect to it.
+pub(in crate::proxy) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
     let Some(location) = fields.get(header::LOCATION) else { return };
     let rewritten = relocated(location.as_bytes(), target);
     if let Some(Ok(value)) = rewritten.map(HeaderValue::try_from) {
@@ -76,27 +76,10 @@ pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
     }
 }
 
-fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
-    let after = |scheme: &[u8]| {
-        let (start, rest) = location.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    };
-    let rest = after(b"https://").or_else(|| after(b"http://"))?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    let (authority, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
-    if !authority.eq_ignore_ascii_case(target.authority.as_bytes()) {
-        return None;
-    }
-    Some([b"http://", target.name.as_bytes(), rest].concat())
-}
-
 /// Whether a 401 says that the token itself is no good (RFC 6750 §3.1).
 pub(super) fn says_invalid_token(fields: &HeaderMap) -> bool {
-    fields.get_all(header::WWW_AUTHENTICATE).iter().any(|value| {
-        let value = value.as_bytes().to_ascii_lowercase();
-        value.starts_with(b"bearer")
-            && memchr::memmem::find(&value, b"error=\"invalid_token\"").is_some()
-    })
+    let mut challenges = fields.get_all(header::WWW_AUTHENTICATE).iter();
+    challenges.any(|challenge| is_invalid_token(challenge.as_bytes()))
 }
 
 /// Whether a request is gRPC's, whose clients read `grpc-status` alone.
@@ -108,35 +91,6 @@ pub(super) fn is_grpc(fields: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn target() -> Target {
-        Target {
-            name: "hello".into(),
-            host: "hello-1.run.app".into(),
-            port: 443,
-            tls: true,
-            authority: "hello-1.run.app".into(),
-            audience: None,
-        }
-    }
-
-    #[test]
-    fn only_a_redirect_to_the_service_itself_is_rewritten() {
-        for (location, expected) in [
-            ("https://hello-1.run.app/a?b#c", Some("http://hello/a?b#c")),
-            ("HTTP://Hello-1.run.app", Some("http://hello")),
-            ("https://hello-1.run.app?x", Some("http://hello?x")),
-            ("https://hello-1.run.app.evil.example/", None),
-            ("https://hello-1.run.app:8443/", None),
-            ("https://u@hello-1.run.app/", None),
-            ("/a", None),
-            ("//hello-1.run.app/a", None),
-            ("ftp://hello-1.run.app/", None),
-        ] {
-            let rewritten = relocated(location.as_bytes(), &target());
-            assert_eq!(rewritten.as_deref(), expected.map(str::as_bytes), "{location}");
-        }
-    }
 
     #[test]
     fn what_concerns_one_connection_ends_here() {
@@ -166,19 +120,5 @@ mod tests {
         }
         clean_trailers(&mut trailers);
         assert_eq!(trailers.len(), 2);
-    }
-
-    #[test]
-    fn a_refused_token_is_told_from_other_401s() {
-        for (value, refused) in [
-            ("Bearer error=\"invalid_token\" error_description=\"x\"", true),
-            ("bearer realm=\"x\", error=\"invalid_token\"", true),
-            ("Bearer realm=\"app\"", false),
-            ("Basic realm=\"error=\\\"invalid_token\\\"\"", false),
-        ] {
-            let mut fields = HeaderMap::new();
-            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
-            assert_eq!(says_invalid_token(&fields), refused, "{value}");
-        }
     }
 }

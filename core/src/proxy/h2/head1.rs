@@ -1,7 +1,7 @@
 //! Heads between the two versions: an HTTP/2 request as HTTP/1.1 writes it, and
 //! an HTTP/1.1 response as HTTP/2 has it.
 
-use super::exchange::Call;
+use super::call::Call;
 use crate::http1::{Field, ResponseHead, write_field};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -49,7 +49,7 @@ pub(super) fn response(head: &ResponseHead, buffer: &[u8]) -> Option<Response<()
 }
 
 /// Fields without those that end here; `buffer` is what they were parsed from.
-pub(super) fn fields(list: &[Field], buffer: &[u8]) -> Option<HeaderMap> {
+pub(in crate::proxy) fn fields(list: &[Field], buffer: &[u8]) -> Option<HeaderMap> {
     let mut fields = HeaderMap::with_capacity(list.len());
     for field in list.iter().filter(|field| !field.hop) {
         let name = HeaderName::from_bytes(field.name.in_buffer(buffer)).ok()?;
@@ -60,7 +60,7 @@ pub(super) fn fields(list: &[Field], buffer: &[u8]) -> Option<HeaderMap> {
 }
 
 /// Trailers as lines.
-pub(super) fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+pub(in crate::proxy) fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
         write_field(&mut lines, name.as_str().as_bytes(), value.as_bytes());

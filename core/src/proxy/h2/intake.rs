@@ -20,7 +20,7 @@ const KEPT_PIECES: usize = 16;
 
 /// A stream's body on its way in.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(in crate::proxy) struct Intake {
     from: RecvStream,
     waiting: VecDeque<Bytes>,
     /// Small frames that follow what waits.
@@ -99,7 +99,10 @@ impl Intake {
     ///
     /// # Errors
     /// What ended the stream, or made it invalid.
-    pub(super) fn poll_fetch(&mut self, context: &mut Context<'_>) -> Result<(), h2::Error> {
+    pub(in crate::proxy) fn poll_fetch(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<(), h2::Error> {
         while !self.data_over {
             match self.from.poll_data(context) {
                 Poll::Ready(Some(frame)) => self.take_in(frame?),
@@ -141,7 +144,7 @@ impl Intake {
 
     /// The next piece, at most `most` bytes. The caller has a place for it:
     /// its window is given back.
-    pub(super) fn next(&mut self, most: usize) -> Option<Bytes> {
+    pub(in crate::proxy) fn next(&mut self, most: usize) -> Option<Bytes> {
         if self.waiting.is_empty() {
             self.flush_small();
         }
@@ -172,7 +175,7 @@ impl Intake {
     }
 
     /// How it ended, when all has been passed on: its trailers, if it has some.
-    pub(super) fn ending(&self) -> Option<&Option<HeaderMap>> {
+    pub(in crate::proxy) fn ending(&self) -> Option<&Option<HeaderMap>> {
         self.end.as_ref().filter(|_| self.queued_is_empty())
     }
 
@@ -237,7 +240,7 @@ pub(super) fn poll_capacity(
 /// What to tell one side of a stream that the other has broken. The same
 /// reason where the peer gave one, but never one that says that nothing is
 /// wrong: clients take it for the end of the body.
-pub(super) fn reason_of(error: &h2::Error) -> Reason {
+pub(in crate::proxy) fn reason_of(error: &h2::Error) -> Reason {
     match error.reason() {
         Some(Reason::NO_ERROR) | None => Reason::INTERNAL_ERROR,
         Some(reason) if error.is_reset() && error.is_remote() => reason,

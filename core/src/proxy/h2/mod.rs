@@ -1,18 +1,29 @@
-//! HTTP/2 from apps (h2c with prior knowledge, RFC 9113 §3.4): the connection,
-//! whose every stream is a task.
+//! HTTP/2: from apps (h2c with prior knowledge, RFC 9113 §3.4), where every
+//! stream is a task, and to services, for apps of either version.
 //!
-//! It owns app connections that speak HTTP/2 and their exchanges, over either
-//! version to the service. It must not know how connections to services are
+//! It owns app connections that speak HTTP/2 with their exchanges over either
+//! version, and the exchange over a stream to a service, which `h1` uses too. It must not know how connections to services are
 //! kept (the pool does) nor how names and tokens are found (`authorize` does).
 //! The proxy calls it when it has seen the preface.
 
 mod answer;
+mod app;
+mod attempts;
+mod call;
+mod decode;
 mod exchange;
-mod fields;
-mod head1;
+pub(super) mod fields;
+pub(super) mod head1;
 mod intake;
 mod over_h1;
 mod over_h2;
+
+pub(super) use app::{AppSide, Halt, unless_gone};
+pub(super) use attempts::Attempts;
+pub(super) use call::{Call, Failure};
+pub(super) use decode::{Decoding, Undecoded};
+pub(super) use intake::{Intake, reason_of};
+pub(super) use over_h2::begin;
 
 use super::Shared;
 use super::limits::HEAD_TIME;

@@ -1,18 +1,20 @@
 //! An attempt over HTTP/1.1: the stream's body becomes chunks, or the bytes that
 //! its length announced, and the response's body becomes DATA frames.
 
-use super::exchange::{Again, Call, Failure, Reply, Stop, download_failure};
+use super::attempts::{Again, Stop};
+use super::call::{Call, Failure};
+use super::decode::{Decoding, Undecoded};
+use super::exchange::Reply;
 use super::head1;
-use super::intake::{Intake, poll_capacity};
+use super::intake::Intake;
 use crate::http1::{
-    Body, BodyError, Framing, Limits, ResponseHead, body_of_response, write_chunk, write_last_chunk,
+    Framing, Limits, ResponseHead, body_of_response, write_chunk, write_last_chunk,
 };
 use crate::proxy::limits::HELD;
 use crate::proxy::pool::H1;
-use bytes::Bytes;
 use futures_lite::io::AsyncWrite;
-use h2::{Reason, SendStream};
-use http::{HeaderMap, Method, Response};
+use h2::Reason;
+use http::{Method, Response};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -24,7 +26,7 @@ pub(super) struct Begun {
     pub(super) head: Response<()>,
     connection: H1,
     upload: Upload,
-    download: Download,
+    download: Decoding,
     keep_alive: bool,
 }
 
@@ -45,16 +47,6 @@ enum UploadState {
     Over,
     /// The service takes no more.
     Refused,
-}
-
-/// The response's body on its way back.
-#[derive(Debug)]
-struct Download {
-    body: Body,
-    /// Payload at the start of the buffer that has not been passed on.
-    payload: usize,
-    trailers: Option<HeaderMap>,
-    over: bool,
 }
 
 /// Sends the request and waits for the response, passing on what comes between.
@@ -83,7 +75,7 @@ pub(super) async fn begin(
     let response = response.await?;
     let to_head = call.method == Method::HEAD;
     let framing = body_of_response(head.framing, head.status, to_head);
-    let download = Download { body: Body::new(framing), payload: 0, trailers: None, over: false };
+    let download = Decoding::new(framing);
     let keep_alive = head.keep_alive && framing != Framing::UntilClose;
     Ok(Begun { head: response, connection, upload, download, keep_alive })
 }
@@ -204,78 +196,6 @@ impl Upload {
     }
 }
 
-impl Download {
-    /// Passes the body on to its end.
-    ///
-    /// # Errors
-    /// [`Failure`]; a body that was cut is never ended well.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        connection: &mut H1,
-        to: &mut SendStream<Bytes>,
-    ) -> Poll<Result<(), Failure>> {
-        let cut = |_: BodyError| Failure::Reset(Reason::INTERNAL_ERROR);
-        loop {
-            if self.payload > 0 {
-                let room = ready!(poll_capacity(context, to, self.payload));
-                let room = room.map_err(|broken| download_failure(&broken))?;
-                let count = self.payload.min(room);
-                let readable = connection.buffer.readable();
-                let piece = Bytes::copy_from_slice(readable.get(..count).unwrap_or_default());
-                connection.buffer.consume(count);
-                self.payload -= count;
-                let last = self.payload == 0 && self.body.is_done() && self.trailers.is_none();
-                to.send_data(piece, last).map_err(|_| Failure::Gone)?;
-                self.over = last;
-            }
-            if self.over {
-                return Poll::Ready(Ok(()));
-            }
-            if self.payload > 0 {
-                continue;
-            }
-            if self.body.is_done() {
-                let ended = match self.trailers.take() {
-                    Some(trailers) => to.send_trailers(trailers),
-                    None => to.send_data(Bytes::new(), true),
-                };
-                self.over = true;
-                return Poll::Ready(ended.map_err(|_| Failure::Gone));
-            }
-            if self.step(connection)? {
-                continue;
-            }
-            let buffer = &mut connection.buffer;
-            match ready!(buffer.poll_fill(context, &mut connection.stream, HELD)) {
-                Ok(0) if buffer.is_full(HELD) => {
-                    return Poll::Ready(Err(cut(BodyError::Truncated)));
-                }
-                Ok(0) => self.body.end().map_err(cut)?,
-                Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(cut(BodyError::Truncated))),
-            }
-        }
-    }
-
-    /// Decodes what is in the buffer; `false` if it needs more.
-    fn step(&mut self, connection: &mut H1) -> Result<bool, Failure> {
-        let malformed = || Failure::Reset(Reason::INTERNAL_ERROR);
-        let readable = connection.buffer.readable();
-        if readable.is_empty() {
-            return Ok(false);
-        }
-        let step = self.body.step(readable).map_err(|_| malformed())?;
-        if !step.trailers.is_empty() {
-            let lines = readable.get(step.trailers_at..).unwrap_or_default();
-            self.trailers = Some(head1::fields(&step.trailers, lines).ok_or_else(malformed)?);
-        }
-        connection.buffer.consume(step.skip);
-        self.payload = step.take;
-        Ok(step.take > 0 || self.body.is_done())
-    }
-}
-
 impl Begun {
     /// Passes the response on while the rest of the request goes up.
     ///
@@ -288,7 +208,7 @@ impl Begun {
         reply: &mut Reply,
     ) -> Result<(), Failure> {
         let Begun { head, mut connection, mut upload, mut download, keep_alive } = self;
-        let ended = download.body.is_done();
+        let ended = download.is_empty();
         reply.begin(head, &call.target, ended)?;
         let downloading = poll_fn(|context| {
             if reply.poll_gone(context).is_ready() {
@@ -298,7 +218,14 @@ impl Begun {
             if ended {
                 return Poll::Ready(Ok(()));
             }
-            download.poll(context, &mut connection, reply.stream()?)
+            let from = (&mut connection.buffer, &mut connection.stream);
+            let downloaded = download.poll(context, from, reply.stream()?);
+            downloaded.map_err(|undecoded| match undecoded {
+                Undecoded::Sink => Failure::Gone,
+                Undecoded::Malformed(_) | Undecoded::Ended => {
+                    Failure::Reset(Reason::INTERNAL_ERROR)
+                }
+            })
         });
         downloading.await?;
         // A response that is complete before its request ends the exchange: the

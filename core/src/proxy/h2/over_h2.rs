@@ -1,7 +1,10 @@
-//! An attempt over HTTP/2: stream to stream, END_STREAM where it was.
+//! An attempt over HTTP/2: from an app of either version to a stream, with
+//! END_STREAM where the app's request and the service's response end.
 
-use super::exchange::{Again, Call, Failure, Reply, Stop, download_failure};
-use super::intake::{Broken, Intake, reason_of};
+use super::app::{AppSide, Halt};
+use super::attempts::{Again, Stop};
+use super::call::{Call, Failure};
+use super::intake::{Intake, reason_of};
 use crate::proxy::pool::Lease;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -13,8 +16,8 @@ use std::task::{Context, Poll};
 
 /// A response that has begun on a stream.
 #[derive(Debug)]
-pub(super) struct Begun {
-    pub(super) head: Response<()>,
+pub(in crate::proxy) struct Begun {
+    pub(in crate::proxy) head: Response<()>,
     body: RecvStream,
     /// The upload's stream, until it has ended.
     send: Option<SendStream<Bytes>>,
@@ -31,18 +34,17 @@ enum Ended {
 ///
 /// # Errors
 /// [`Stop`], after which the stream is reset.
-pub(super) async fn begin(
+pub(in crate::proxy) async fn begin(
     call: &Call<'_>,
     lease: Lease,
-    upload: &mut Intake,
-    reply: &mut Reply,
+    app: &mut impl AppSide,
 ) -> Result<Begun, Stop> {
     let reused = lease.reused();
     if reused {
         call.shared.tasks.counters().upstream_reused.add();
     }
     let request = call.request().map_err(Failure::Answer)?;
-    let ended = upload.is_empty();
+    let ended = app.is_bodiless();
     let (mut response, send) = match lease.send(request, ended).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -52,17 +54,17 @@ pub(super) async fn begin(
     };
     let mut send = Some(send).filter(|_| !ended);
     let outcome = poll_fn(|context| {
-        if let Poll::Ready(reason) = reply.poll_gone(context) {
-            reset(&mut send, reason);
-            return Poll::Ready(Err(Ended::Otherwise(Failure::Gone)));
-        }
-        if let Poll::Ready(outcome) = poll_response(&mut response, reply, context) {
+        if let Poll::Ready(outcome) = poll_response(&mut response, app, context) {
             return Poll::Ready(outcome.map_err(Ended::Response));
         }
-        match poll_upload(upload, &mut send, context) {
-            Ok(()) => Poll::Pending,
-            Err(failure) => Poll::Ready(Err(Ended::Otherwise(failure))),
+        if let Err(failure) = poll_upload(app, &mut send, context) {
+            return Poll::Ready(Err(Ended::Otherwise(failure)));
         }
+        // After the upload: an app of HTTP/1.1 is looked at when it has ended.
+        app.poll_gone(context).map(|reason| {
+            reset(&mut send, reason);
+            Err(Ended::Otherwise(Failure::Gone))
+        })
     });
     let (head, body) = match outcome.await {
         Ok(response) => response.into_parts(),
@@ -74,12 +76,12 @@ pub(super) async fn begin(
 
 fn poll_response(
     response: &mut ResponseFuture,
-    reply: &mut Reply,
+    app: &mut impl AppSide,
     context: &mut Context<'_>,
 ) -> Poll<Result<Response<RecvStream>, h2::Error>> {
     loop {
         match response.poll_informational(context) {
-            Poll::Ready(Some(Ok(interim))) => reply.inform(interim),
+            Poll::Ready(Some(Ok(interim))) => app.inform(interim),
             // The final response or an error is there.
             Poll::Ready(_) => return Pin::new(response).poll(context),
             // Not to be polled: it would drop an interim response that came
@@ -92,20 +94,20 @@ fn poll_response(
 /// Moves the upload on. A service that wants no more of it says so in its
 /// response or its reset, not here.
 fn poll_upload(
-    upload: &mut Intake,
+    app: &mut impl AppSide,
     send: &mut Option<SendStream<Bytes>>,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
     let Some(to) = send else { return Ok(()) };
-    match upload.poll_forward(context, to) {
+    match app.poll_upload(context, to) {
         Poll::Pending => Ok(()),
-        Poll::Ready(Ok(()) | Err(Broken::Sink)) => {
+        Poll::Ready(Ok(()) | Err(Halt::Sink)) => {
             *send = None;
             Ok(())
         }
-        Poll::Ready(Err(Broken::Source(error))) => {
-            reset(send, reason_of(&error));
-            Err(Failure::Gone)
+        Poll::Ready(Err(Halt::Source(reason, failure))) => {
+            reset(send, reason);
+            Err(failure)
         }
     }
 }
@@ -152,35 +154,31 @@ impl Begun {
     ///
     /// # Errors
     /// [`Failure`]; the service's stream is reset then.
-    pub(super) async fn finish(
+    pub(in crate::proxy) async fn finish(
         self,
         call: &Call<'_>,
-        upload: &mut Intake,
-        reply: &mut Reply,
+        app: &mut impl AppSide,
     ) -> Result<(), Failure> {
         let Begun { head, body, mut send, lease } = self;
         let mut download = Intake::new(body);
-        let mut downloaded = download.is_empty();
-        reply.begin(head, &call.target, downloaded)?;
+        app.begin(head, &call.target, download.is_empty())?;
+        let mut downloaded = false;
         let outcome = poll_fn(|context| {
-            if let Poll::Ready(reason) = reply.poll_gone(context) {
-                reset(&mut send, reason);
-                return Poll::Ready(Err(Failure::Gone));
-            }
-            poll_upload(upload, &mut send, context)?;
-            if !downloaded {
-                match download.poll_forward(context, reply.stream()?) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => downloaded = true,
-                    Poll::Ready(Err(broken)) => return Poll::Ready(Err(download_failure(&broken))),
-                }
+            poll_upload(app, &mut send, context)?;
+            if !downloaded && let Poll::Ready(done) = app.poll_download(context, &mut download) {
+                done?;
+                downloaded = true;
             }
             // After its response a service may still take the upload, or end
             // it (RFC 9113 §8.1).
-            if send.as_mut().is_some_and(|send| send.poll_reset(context).is_pending()) {
-                return Poll::Pending;
+            let ended = |send: &mut SendStream<Bytes>| send.poll_reset(context).is_ready();
+            if downloaded && send.as_mut().is_none_or(ended) {
+                return Poll::Ready(Ok(()));
             }
-            Poll::Ready(Ok(()))
+            app.poll_gone(context).map(|reason| {
+                reset(&mut send, reason);
+                Err(Failure::Gone)
+            })
         });
         let outcome = outcome.await;
         drop(lease);

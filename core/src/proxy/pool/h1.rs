@@ -4,7 +4,7 @@
 use crate::names::Target;
 use crate::net::{Alpn, Buffer, Dialer, Secure, Stream};
 use crate::proxy::error::ProxyError;
-use crate::proxy::limits::{FRESH, IDLE, IDLE_CONNECTIONS};
+use crate::proxy::limits::{FRESH, IDLE, IDLE_CONNECTIONS, IDLE_IN_ALL};
 use async_channel::{Receiver, Sender};
 use futures_lite::io::AsyncRead;
 use std::collections::HashMap;
@@ -28,13 +28,21 @@ pub(in crate::proxy) struct H1 {
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct H1Pool {
     idle: Mutex<HashMap<String, Vec<H1>>>,
-    /// Connections on their way, for the requests that announced them.
-    warming: Mutex<HashMap<String, Receiver<()>>>,
+    /// Connections on their way, for the requests that they were announced by.
+    warming: Mutex<HashMap<String, Coming>>,
 }
 
-/// A connection on its way; whoever waits for it goes on when this is dropped.
+/// A connection that is being opened ahead of its request.
 #[derive(Debug)]
-pub(in crate::proxy) struct Warming(#[allow(dead_code, reason = "dropping it tells")] Sender<()>);
+enum Coming {
+    Unclaimed(Receiver<Result<H1, ProxyError>>),
+    /// A request waits for it.
+    Claimed,
+}
+
+/// A connection on its way; whoever waits for it hears what came of it.
+#[derive(Debug)]
+pub(in crate::proxy) struct Warming(Sender<Result<H1, ProxyError>>);
 
 impl H1 {
     /// A connection that has just been opened.
@@ -88,6 +96,9 @@ impl H1Pool {
         connection.reused = true;
         connection.since = SystemTime::now();
         let mut idle = self.idle();
+        if idle.values().map(Vec::len).sum::<usize>() >= IDLE_IN_ALL {
+            return;
+        }
         let connections = match idle.get_mut(&target.authority) {
             Some(connections) => connections,
             None => idle.entry(target.authority.clone()).or_default(),
@@ -97,7 +108,7 @@ impl H1Pool {
         }
     }
 
-    fn warming(&self) -> MutexGuard<'_, HashMap<String, Receiver<()>>> {
+    fn warming(&self) -> MutexGuard<'_, HashMap<String, Coming>> {
         self.warming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,25 +123,47 @@ impl H1Pool {
             return None;
         }
         let (sender, receiver) = async_channel::bounded(1);
-        warming.insert(target.authority.clone(), receiver);
+        warming.insert(target.authority.clone(), Coming::Unclaimed(receiver));
         Some(Warming(sender))
     }
 
-    /// Says that it has been opened, or could not be.
-    pub(in crate::proxy) fn end_warming(&self, target: &Target, warming: Warming) {
-        self.warming().remove(&target.authority);
-        drop(warming);
+    /// Hands over what came of it: to the request that waits, or to the pool.
+    pub(in crate::proxy) fn end_warming(
+        &self,
+        target: &Target,
+        warming: Warming,
+        opened: Result<H1, ProxyError>,
+    ) {
+        let claimed = matches!(self.warming().remove(&target.authority), Some(Coming::Claimed));
+        let left = if claimed {
+            // The request may have gone meanwhile.
+            warming.0.try_send(opened).err().map(async_channel::TrySendError::into_inner)
+        } else {
+            Some(opened)
+        };
+        // A failure is told to the request that asks next.
+        if let Some(Ok(connection)) = left {
+            self.put(target, connection);
+        }
     }
 
-    /// An idle connection, or the one on its way: the first request would
-    /// otherwise open a second beside it. Only one request waits for it.
-    pub(in crate::proxy) async fn take_or_wait(&self, target: &Target) -> Option<H1> {
+    /// An idle connection, or what comes of the one on its way: the first
+    /// request would otherwise open a second beside it. One request waits for it.
+    pub(in crate::proxy) async fn take_or_wait(
+        &self,
+        target: &Target,
+    ) -> Option<Result<H1, ProxyError>> {
         if let Some(connection) = self.take(target) {
-            return Some(connection);
+            return Some(Ok(connection));
         }
-        let coming = self.warming().remove(&target.authority)?;
-        let _ = coming.recv().await;
-        self.take(target)
+        let coming = match self.warming().get_mut(&target.authority)? {
+            Coming::Claimed => return None,
+            unclaimed => std::mem::replace(unclaimed, Coming::Claimed),
+        };
+        match coming {
+            Coming::Unclaimed(coming) => coming.recv().await.ok(),
+            Coming::Claimed => None,
+        }
     }
 
     /// Drops what has been idle for too long.
@@ -153,8 +186,9 @@ pub(in crate::proxy) async fn connect(
     target: &Target,
 ) -> Result<H1, ProxyError> {
     let secure = if target.tls { Secure::Tls(Alpn::Http1) } else { Secure::No };
-    let connected = dialer
-        .dial(&target.host, target.port, secure)
+    // Boxed: it is seldom, and larger than everything that is held while it is
+    // not under way.
+    let connected = Box::pin(dialer.dial(&target.host, target.port, secure))
         .await
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
     Ok(H1::new(connected.stream))

@@ -99,6 +99,13 @@ impl H2Pool {
         }
     }
 
+    /// Whether a connection to `target` is there or on its way.
+    pub(in crate::proxy) fn has(&self, target: &Target) -> bool {
+        self.with(target, |origin| {
+            origin.dialing > 0 || origin.connections.iter().any(|connection| connection.is_good())
+        })
+    }
+
     /// `target` wants HTTP/1.1 after all (RFC 9113 §7, `HTTP_1_1_REQUIRED`).
     pub(in crate::proxy) fn wants_http1(&self, target: &Target) {
         self.with(target, |origin| origin.http1_until = Some(SystemTime::now() + HTTP1_FOR));
@@ -240,8 +247,8 @@ fn offer(upstream: Upstream, tls: bool) -> Option<Secure> {
 }
 
 async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError> {
-    if let Some(connection) = shared.h1.take_or_wait(target).await {
-        return Ok(Way::Http1(connection));
+    if let Some(found) = shared.h1.take_or_wait(target).await {
+        return found.map(Way::Http1);
     }
     let connection = connect_h1(&shared.dialer, target).await?;
     shared.tasks.counters().upstream_connections.add();

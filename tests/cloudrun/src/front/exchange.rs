@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::iam::{self, Verdict};
 use super::{Arrival, Judgement, Seen, Shared, h1, h2, locked};
+use crate::services::gate::Gates;
 use crate::wire::{self, Fields};
 
 /// What the service is told about the request.
@@ -87,6 +88,23 @@ impl<'a> Exchange<'a> {
             }
         };
         Self { call, verdict, shared: Arc::clone(shared), seen, side }
+    }
+
+    /// The gates of the simulation.
+    pub(crate) fn gates(&self) -> &Gates {
+        &self.shared.gates
+    }
+
+    /// Waits at the gate that the query names, if it names one.
+    pub(crate) async fn wait_at_gate(&mut self) {
+        if let Some(name) = self.call.parameter("gate") {
+            self.shared.gates.pass(&name).await;
+        }
+    }
+
+    /// Notes how the client ended the exchange before its answer was complete.
+    pub(crate) fn note_end(&self, how: &str) {
+        locked(&self.seen).end = Some(how.to_owned());
     }
 
     /// The next piece of the request body; `None` at its end.

@@ -129,6 +129,15 @@ impl Side {
             .map_err(broken)
     }
 
+    /// Waits for the client's RST_STREAM and says its reason.
+    pub(crate) async fn cancelled(&mut self) -> String {
+        let end = match &mut self.stream {
+            Some(stream) => poll_fn(|context| stream.poll_reset(context)).await,
+            None => poll_fn(|context| self.respond.poll_reset(context)).await,
+        };
+        end.map_or_else(|error| error.to_string(), |reason| format!("{reason:?}"))
+    }
+
     /// Ends the stream with RST_STREAM.
     pub(crate) fn reset(&mut self) {
         match &mut self.stream {

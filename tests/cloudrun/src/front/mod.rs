@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,7 @@ use self::iam::Verdict;
 use crate::authority::Authority;
 use crate::error::Error;
 use crate::options::Options;
-use crate::services;
+use crate::services::{self, gate::Gates};
 use crate::token::Mint;
 use crate::wire::Fields;
 
@@ -64,6 +64,9 @@ pub struct Seen {
     pub body_len: u64,
     /// The final status; 0: none so far.
     pub status: u16,
+    /// How the client ended it before the answer was complete, where the service
+    /// waits for that (`grpc`'s method `Hang`).
+    pub end: Option<String>,
     /// What the token check found, in words.
     pub verdict: String,
     /// The audience of the token that was checked.
@@ -105,6 +108,9 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     wrong_certificate: AtomicBool,
     silent: AtomicBool,
+    slam: AtomicBool,
+    pub(crate) gates: Gates,
+    cut: watch::Sender<u64>,
     goaway: watch::Sender<u64>,
     gate: mpsc::UnboundedSender<Gate>,
 }
@@ -148,6 +154,9 @@ impl Front {
             connections: AtomicUsize::new(0),
             wrong_certificate: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            slam: AtomicBool::new(false),
+            gates: Gates::default(),
+            cut: watch::Sender::new(0),
             goaway: watch::Sender::new(0),
             gate,
         };
@@ -212,6 +221,27 @@ impl Front {
     /// Whether new connections are accepted and never spoken to.
     pub fn silent(&self, silent: bool) {
         self.0.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Whether new connections are closed right after they were accepted.
+    pub fn slam(&self, slam: bool) {
+        self.0.slam.store(slam, Ordering::SeqCst);
+    }
+
+    /// Resets every established connection, as a killed machine does. Returns when
+    /// they are gone. Not to be called from the simulation's own thread.
+    pub fn cut(&self) {
+        self.0.cut.send_modify(|count| *count += 1);
+        let begun = Instant::now();
+        // After the patience the caller's own assertion fails, which says more.
+        while self.0.cut.receiver_count() > 0 && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Opens the gate that a service waits at (`?gate=NAME`), once.
+    pub fn open(&self, gate: &str) {
+        self.0.gates.open(gate);
     }
 
     /// Closes (or opens again) the TLS port. Returns when it is so. Established

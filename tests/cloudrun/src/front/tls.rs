@@ -97,13 +97,31 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, tcp: TcpStream) 
         let _tcp = tcp;
         return std::future::pending().await;
     }
+    if shared.slam.load(Ordering::SeqCst) {
+        return;
+    }
+    let mut cut = shared.cut.subscribe();
     let (io, reset) = relay::at_distance(tcp, shared.options.rtt);
     let Ok(Ok(tls)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await else { return };
     shared.connections.fetch_add(1, Ordering::SeqCst);
     // How a connection ends is recorded by its requests, and the client knows it too.
-    if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-        let _ = h2::serve(shared, Box::new(tls)).await;
-    } else {
-        let _ = h1::serve(shared, Wire::new(Box::new(tls)), reset).await;
+    let switch = reset.clone();
+    let serving = async {
+        if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let _ = h2::serve(shared, Box::new(tls)).await;
+        } else {
+            let _ = h1::serve(shared, Wire::new(Box::new(tls)), reset).await;
+        }
+    };
+    let killed = async {
+        if cut.changed().await.is_ok() {
+            switch.set();
+        }
+    };
+    // The end of `serving` resets the connection; only then `cut` goes, whose
+    // receivers are counted.
+    tokio::select! {
+        () = serving => {}
+        () = killed => {}
     }
 }

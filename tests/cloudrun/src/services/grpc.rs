@@ -7,6 +7,10 @@
 //! - `/sim.Echo/Bidi`: each message comes back as it arrives.
 //! - `/sim.Echo/Fail`: trailers only, `grpc-status` from the metadata
 //!   `x-sim-status` (default 9).
+//! - `/sim.Echo/Hang`: answers the head, then nothing, and notes in
+//!   [`crate::Seen::end`] how the client ended the call.
+//! - `/sim.Echo/Trailers`: no message; a trailer `x-sim-large` of as many bytes as
+//!   the metadata `x-sim-bytes` says.
 //! - others: trailers only, 12 UNIMPLEMENTED.
 //!
 //! Custom metadata (`x-*`, `*-bin`) comes back in the head and in the trailers.
@@ -48,6 +52,8 @@ pub(super) async fn run(exchange: &mut Exchange<'_>) -> io::Result<()> {
             let status = exchange.call.field("x-sim-status").unwrap_or(b"9").to_vec();
             fail(exchange, &metadata, &status, b"failed%20as%20asked")
         }
+        "Hang" => hang(exchange, &metadata).await,
+        "Trailers" => large_trailers(exchange, &metadata).await,
         _ => fail(exchange, &metadata, b"12", b"unknown%20method"),
     }
 }
@@ -98,6 +104,22 @@ async fn message(exchange: &mut Exchange<'_>, ahead: &mut BytesMut) -> io::Resul
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+async fn hang(exchange: &mut Exchange<'_>, metadata: &Metadata) -> io::Result<()> {
+    start(exchange, metadata).await?;
+    if let Side::H2(side) = &mut exchange.side {
+        let end = side.cancelled().await;
+        exchange.note_end(&end);
+    }
+    Ok(())
+}
+
+async fn large_trailers(exchange: &mut Exchange<'_>, metadata: &Metadata) -> io::Result<()> {
+    let size = exchange.call.field("x-sim-bytes").unwrap_or_default();
+    let size = String::from_utf8_lossy(size).parse().unwrap_or(0_usize).min(1 << 20);
+    start(exchange, metadata).await?;
+    exchange.finish(&[("grpc-status", b"0"), ("x-sim-large", &vec![b'x'; size])]).await
 }
 
 async fn collect(exchange: &mut Exchange<'_>, metadata: &Metadata) -> io::Result<()> {

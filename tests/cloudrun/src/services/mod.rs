@@ -4,6 +4,7 @@
 //! caller has been let through. They know no sockets and no tokens.
 
 mod broken;
+pub(crate) mod gate;
 mod grpc;
 mod plain;
 mod streams;
@@ -14,11 +15,12 @@ use std::io;
 use crate::front::exchange::Exchange;
 
 const PUBLIC: &str = "public";
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "broken",
     "download",
     "early",
     "echo",
+    "gate",
     "grpc",
     "hello",
     "hints",
@@ -65,6 +67,7 @@ pub(crate) async fn run(exchange: &mut Exchange<'_>) -> io::Result<()> {
         "trailers" => streams::trailers(exchange).await,
         "early" => streams::early(exchange).await,
         "hints" => streams::hints(exchange).await,
+        "gate" => gate::run(exchange).await,
         "ws" => websocket::run(exchange).await,
         "grpc" => grpc::run(exchange).await,
         "broken" => broken::run(exchange).await,

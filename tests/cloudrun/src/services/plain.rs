@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use ring::digest::{Context, SHA256};
+
 use crate::front::exchange::{Call, Exchange, Side};
 
 const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
@@ -53,15 +55,17 @@ pub(super) async fn echo(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.finish(&[]).await
 }
 
-/// `status?code=N[&www=TEXT][&field=NAME:VALUE]`: any final status.
+/// `status?code=N[&www=TEXT][&field=NAME:VALUE]…`: any final status.
 pub(super) async fn status(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let code = u16::try_from(exchange.call.number("code", 200)).unwrap_or(200);
     let code = if (200..1000).contains(&code) { code } else { 400 };
     let challenge = exchange.call.parameter("www");
-    let field = exchange.call.parameter("field");
+    let query = exchange.call.query.clone();
+    let named = query.split('&').filter_map(|pair| pair.strip_prefix("field="));
+    let named: Vec<String> = named.map(crate::wire::decode).collect();
     let mut fields = vec![TEXT];
     fields.extend(challenge.as_deref().map(|text| ("www-authenticate", text)));
-    fields.extend(field.as_deref().and_then(|field| field.split_once(':')));
+    fields.extend(named.iter().filter_map(|field| field.split_once(':')));
     let body = format!("status {code}\n");
     exchange
         .full(code, &fields, if matches!(code, 204 | 304) { b"" } else { body.as_bytes() })
@@ -80,16 +84,22 @@ pub(super) async fn redirect(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.full(code, &[TEXT, ("location", &target)], b"").await
 }
 
-/// `upload`: how many bytes came, and their checksum (FNV-1a, 64 bits).
+/// `upload[?gate=NAME]`: how many bytes came, and their checksums (FNV-1a with 64
+/// bits, SHA-256). With a gate it reads nothing before the gate opens.
 pub(super) async fn upload(exchange: &mut Exchange<'_>) -> io::Result<()> {
+    exchange.wait_at_gate().await;
     let (mut length, mut sum) = (0_u64, 0xcbf2_9ce4_8422_2325_u64);
+    let mut digest = Context::new(&SHA256);
     while let Some(piece) = exchange.read().await? {
         length += piece.len() as u64;
+        digest.update(&piece);
         for byte in &piece {
             sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
-    let body = format!("{{\"bytes\":{length},\"fnv1a\":\"{sum:016x}\"}}\n");
+    let digest = digest.finish();
+    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = format!("{{\"bytes\":{length},\"fnv1a\":\"{sum:016x}\",\"sha256\":\"{sha256}\"}}\n");
     exchange.full(200, &[("content-type", "application/json")], body.as_bytes()).await
 }
 

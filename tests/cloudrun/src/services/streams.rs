@@ -33,7 +33,8 @@ pub(super) async fn stream(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.finish(&[]).await
 }
 
-/// `sse?n=N&ms=PAUSE`: server-sent events.
+/// `sse?n=N&ms=PAUSE[&gate=NAME]`: server-sent events; with a gate each one but
+/// the first waits for an opening.
 pub(super) async fn events(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let (count, wait) = (exchange.call.number("n", 5), exchange.call.number("ms", 0));
     let fields: [(&str, &[u8]); 2] =
@@ -41,6 +42,7 @@ pub(super) async fn events(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.respond(200, &fields, None).await?;
     for number in 0..count {
         if number > 0 {
+            exchange.wait_at_gate().await;
             pause(wait).await;
         }
         exchange.data(format!("id: {number}\ndata: event {number}\n\n")).await?;
@@ -48,16 +50,21 @@ pub(super) async fn events(exchange: &mut Exchange<'_>) -> io::Result<()> {
     exchange.finish(&[]).await
 }
 
-/// `download?bytes=N[&chunked]`: zeroes.
+/// `download?bytes=N[&chunked][&counted]`: zeroes, or the number of the 64 KiB
+/// piece in each of its bytes (modulo 251, so that no piece looks like its
+/// neighbour).
 pub(super) async fn download(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let bytes = exchange.call.number("bytes", 1024);
     let declared = exchange.call.parameter("chunked").is_none().then_some(bytes);
     exchange.respond(200, &[BYTES], declared).await?;
+    let counted = exchange.call.parameter("counted").is_some();
     let zeroes = Bytes::from(vec![0; PIECE]);
-    let mut left = bytes;
+    let (mut left, mut number) = (bytes, 0_u8);
     while left > 0 {
         let size = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        exchange.data(zeroes.slice(..size)).await?;
+        let piece = if counted { vec![number; size].into() } else { zeroes.slice(..size) };
+        exchange.data(piece).await?;
+        number = (number + 1) % 251;
         left -= size as u64;
     }
     exchange.finish(&[]).await

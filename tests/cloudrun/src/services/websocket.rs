@@ -3,7 +3,8 @@
 //! Every frame comes back unmasked with the same opcode and flags, so fragments
 //! and binary data can be tested; pings become pongs, a close is answered.
 //! `?how=refuse` answers 403 instead, `?how=drop` ends after the handshake,
-//! `?greet` sends a first text frame together with the handshake.
+//! `?greet` sends a first text frame together with the handshake, `?deflate`
+//! agrees to compression (RFC 7692): what comes back is what was compressed.
 
 use std::io;
 
@@ -41,6 +42,7 @@ pub(super) async fn run(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let key = exchange.call.field("sec-websocket-key").map(<[u8]>::to_vec);
     let how = exchange.call.parameter("how").unwrap_or_default();
     let protocol = exchange.call.field("sec-websocket-protocol").map(<[u8]>::to_vec);
+    let deflate = exchange.call.parameter("deflate").is_some();
     let greet = exchange.call.parameter("greet").is_some();
     let refusal = match (&exchange.side, &key) {
         _ if how == "refuse" => Some((403, "refused as asked\n")),
@@ -65,6 +67,9 @@ pub(super) async fn run(exchange: &mut Exchange<'_>) -> io::Result<()> {
     if let Some(chosen) = protocol.as_deref().and_then(|all| all.split(|b| *b == b',').next()) {
         let chosen = String::from_utf8_lossy(chosen);
         head.push_str(&format!("Sec-WebSocket-Protocol: {}\r\n", chosen.trim()));
+    }
+    if deflate {
+        head.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
     }
     head.push_str("\r\n");
     let mut first = head.into_bytes();

@@ -42,7 +42,7 @@ fn ten_megabytes_go_both_ways() {
 }
 
 /// Waits until `number` no longer grows while everything else may run.
-async fn settled(number: &AtomicUsize) -> usize {
+pub async fn settled(number: &AtomicUsize) -> usize {
     let (mut last, mut quiet) = (0, 0);
     while quiet < 20 {
         crate::net::sleep(std::time::Duration::from_millis(5)).await;

@@ -4,7 +4,7 @@ use super::world::{Heard, World, fields, get, read, send};
 use crate::proxy::Upstream;
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 
 fn ok() -> Response<()> {
     Response::new(())
@@ -277,12 +277,31 @@ fn hosts_that_disagree_are_malformed() {
 }
 
 #[test]
+fn an_asterisk_is_the_target_of_options_alone() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        respond.send_response(ok(), true).unwrap();
+    });
+    let ask = |method: Method| {
+        world.run(async {
+            let uri = Uri::builder().scheme("http").authority("hello").path_and_query("*");
+            let mut request = get("http://hello/");
+            (*request.method_mut(), *request.uri_mut()) = (method, uri.build().unwrap());
+            let mut app = world.app().await;
+            Heard::all(app.send_request(request, true).unwrap().0).await
+        })
+    };
+    assert_eq!(ask(Method::OPTIONS).unwrap().status(), 200);
+    assert_eq!(ask(Method::GET).unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+}
+
+#[test]
 fn a_redirect_to_the_service_itself_keeps_the_apps_name() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
         let mut head = Response::builder().status(302).body(()).unwrap();
         let here = request.uri().authority().unwrap();
-        *head.headers_mut() = fields(&[("location", &format!("https://{here}/next?a"))]);
+        *head.headers_mut() = fields(&[("location", &format!("http://{here}/next?a"))]);
         respond.send_response(head, true).unwrap();
     });
     let heard = world.run(world.ask(get("http://hello/"), None));

@@ -4,6 +4,8 @@
 mod bodies;
 mod connections;
 mod exchanges;
+mod http1_apps;
+mod http1_apps_in_trouble;
 mod http1_services;
 mod tokens;
 mod world;

@@ -33,6 +33,7 @@ pub struct World {
     pub tokens: Arc<Purse>,
     pub drain: Drain,
     pub proxy: SocketAddr,
+    serving: Proxy,
     certificate: rcgen::CertifiedKey<rcgen::KeyPair>,
     roots: PathBuf,
 }
@@ -106,9 +107,25 @@ impl World {
         let drain = Drain::default();
         let config = Config { upstream, forward: false, refuse_pages: false };
         let (directory, purse) = (names.clone(), tokens.clone());
-        Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch())
-            .serve(vec![listener]);
-        World { executing, tasks, counters, names, tokens, drain, proxy, certificate, roots }
+        let serving = Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch());
+        serving.serve(vec![listener]);
+        World {
+            executing,
+            tasks,
+            counters,
+            names,
+            tokens,
+            drain,
+            proxy,
+            serving,
+            certificate,
+            roots,
+        }
+    }
+
+    /// What a DNS query for `name` does.
+    pub fn warm(&self, name: &str) {
+        self.serving.warm(name);
     }
 
     /// Runs a test's story, for so long and no longer.

@@ -1,0 +1,130 @@
+//! What an app asks of a service, as HTTP/2 puts it, and how that may fail.
+
+use super::fields;
+use super::intake::{Broken, reason_of};
+use crate::auth::IdToken;
+use crate::names::Target;
+use crate::proxy::Shared;
+use crate::proxy::error::ProxyError;
+use crate::proxy::policy::{self, Carry};
+use h2::Reason;
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How an exchange ends other than well.
+#[derive(Debug)]
+pub(in crate::proxy) enum Failure {
+    /// With an answer of ours, if the service's has not begun.
+    Answer(ProxyError),
+    /// With a reset.
+    Reset(Reason),
+    /// The app has reset it, or gone.
+    Gone,
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Failure {
+        Failure::Answer(error)
+    }
+}
+
+/// What is asked of a service: the same for every attempt but for the token.
+pub(in crate::proxy) struct Call<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(in crate::proxy) target: Arc<Target>,
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+    fields: HeaderMap,
+    pub(super) carry: Carry,
+    pub(in crate::proxy) token: Option<Arc<IdToken>>,
+}
+
+impl<'a> Call<'a> {
+    /// What `head` asks of `target`, without a token yet.
+    pub(in crate::proxy) fn new(
+        shared: &'a Arc<Shared>,
+        target: Arc<Target>,
+        head: Parts,
+    ) -> Call<'a> {
+        let mut fields = head.headers;
+        fields::clean(&mut fields);
+        fields.remove(header::HOST);
+        let serverless = fields.get(fields::SERVERLESS).map(|value| value.as_bytes());
+        let own = fields.contains_key(header::AUTHORIZATION);
+        let carry = policy::carry(own, serverless, SystemTime::now);
+        let path = head.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Call { shared, target, method: head.method, path, fields, carry, token: None }
+    }
+
+    /// The fields to send, the token among them.
+    pub(super) fn fields(&self) -> HeaderMap {
+        let mut fields = self.fields.clone();
+        if let Some(token) = &self.token {
+            fields::put_token(&mut fields, self.carry, token.bearer());
+        }
+        fields
+    }
+
+    /// The request as HTTP/2 sends it.
+    ///
+    /// # Errors
+    /// If the target has an authority that is none.
+    pub(super) fn request(&self) -> Result<Request<()>, ProxyError> {
+        let scheme = if self.target.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        let authority = self.target.authority.as_str();
+        let uri = Uri::builder()
+            .scheme(scheme)
+            .authority(authority)
+            .path_and_query(self.path.clone())
+            .build()
+            .map_err(|error| self.upstream(format!("{authority:?} is no authority: {error}")))?;
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.fields();
+        Ok(request)
+    }
+
+    /// The service failed.
+    pub(in crate::proxy) fn upstream(&self, cause: impl ToString) -> ProxyError {
+        ProxyError::Upstream {
+            name: self.target.name.clone(),
+            host: self.target.host.clone(),
+            cause: cause.to_string(),
+        }
+    }
+
+    /// Whether `head` refuses our token and there is another one now.
+    pub(super) async fn renew(&mut self, head: &Response<()>) -> bool {
+        let Some(stale) = self.token.as_deref() else { return false };
+        let refused =
+            head.status() == StatusCode::UNAUTHORIZED && fields::says_invalid_token(head.headers());
+        let Some(audience) = self.target.audience.as_deref().filter(|_| refused) else {
+            return false;
+        };
+        let Some(token) = self.shared.tokens.renewed(audience, stale).await else { return false };
+        self.token = Some(token);
+        true
+    }
+
+    /// Tells the log of a refusal that the service's access policy may explain.
+    pub(in crate::proxy) fn explain(&self, head: &Response<()>) {
+        if let (StatusCode::FORBIDDEN, Some(token)) = (head.status(), &self.token) {
+            self.shared.forbidden(&self.target, token);
+        }
+    }
+}
+
+/// What a broken download means for the app.
+pub(super) fn download_failure(broken: &Broken) -> Failure {
+    match broken {
+        Broken::Source(error) => Failure::Reset(reason_of(error)),
+        Broken::Sink => Failure::Gone,
+    }
+}

@@ -1,0 +1,87 @@
+//! What in a service's answer is for the proxy, whichever version carries it: a
+//! redirect to the service itself, and a refusal of our token.
+
+use crate::names::Target;
+
+/// A redirect to the service itself, as `http://` and the name that the app
+/// used: followed elsewhere, the request would lose its token. `None` for every
+/// other `Location`.
+pub(super) fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
+    // A service in the clear that redirects to https means another door, which
+    // the app would be sent back from for ever.
+    let schemes: &[&[u8]] = if target.tls { &[b"https://", b"http://"] } else { &[b"http://"] };
+    let rest = schemes.iter().find_map(|scheme| {
+        let (given, rest) = location.split_at_checked(scheme.len())?;
+        given.eq_ignore_ascii_case(scheme).then_some(rest)
+    })?;
+    let (authority, rest) = rest.split_at_checked(target.authority.len())?;
+    let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
+    let ours = ends && authority.eq_ignore_ascii_case(target.authority.as_bytes());
+    ours.then(|| [b"http://", target.name.as_bytes(), rest].concat())
+}
+
+/// Whether a `WWW-Authenticate` challenge says that the token itself is no
+/// good (RFC 6750 §3.1), which another one may cure.
+pub(super) fn is_invalid_token(challenge: &[u8]) -> bool {
+    let challenge = challenge.to_ascii_lowercase();
+    challenge.starts_with(b"bearer")
+        && memchr::memmem::find(&challenge, b"error=\"invalid_token\"").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            name: "hello".into(),
+            host: "hello-1.run.app".into(),
+            port: 443,
+            tls: true,
+            authority: "hello-1.run.app".into(),
+            audience: None,
+        }
+    }
+
+    #[test]
+    fn a_host_in_the_clear_may_send_its_clients_to_tls() {
+        let plain = Target {
+            tls: false,
+            name: "a.example".into(),
+            authority: "a.example".into(),
+            ..target()
+        };
+        assert_eq!(relocated(b"https://a.example/", &plain), None);
+        assert_eq!(relocated(b"http://a.example/x", &plain).unwrap(), b"http://a.example/x");
+    }
+
+    #[test]
+    fn only_a_redirect_to_the_service_itself_is_rewritten() {
+        for (location, expected) in [
+            ("https://hello-1.run.app/a?b#c", Some("http://hello/a?b#c")),
+            ("HTTP://Hello-1.run.app", Some("http://hello")),
+            ("https://hello-1.run.app?x", Some("http://hello?x")),
+            ("https://hello-1.run.app.evil.example/", None),
+            ("https://hello-1.run.app:8443/", None),
+            ("https://u@hello-1.run.app/", None),
+            ("/a", None),
+            ("//hello-1.run.app/a", None),
+            ("ftp://hello-1.run.app/", None),
+        ] {
+            let rewritten = relocated(location.as_bytes(), &target());
+            assert_eq!(rewritten.as_deref(), expected.map(str::as_bytes), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_told_from_other_401s() {
+        for (value, refused) in [
+            ("Bearer error=\"invalid_token\" error_description=\"x\"", true),
+            ("bearer realm=\"x\", error=\"invalid_token\"", true),
+            ("Bearer realm=\"app\"", false),
+            ("Basic realm=\"error=\\\"invalid_token\\\"\"", false),
+        ] {
+            assert_eq!(is_invalid_token(value.as_bytes()), refused, "{value}");
+        }
+    }
+}

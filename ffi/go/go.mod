@@ -1,0 +1,3 @@
+module github.com/runsd/runsd/ffi/go
+
+go 1.21

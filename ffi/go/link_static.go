@@ -1,0 +1,6 @@
+//go:build runsd_static
+
+package runsd
+
+// #cgo pkg-config: runsd-static
+import "C"

@@ -1,0 +1,101 @@
+//! Proxy mode: apps that are told of runsd by `http_proxy` reach services with
+//! a token, and everything else as if runsd were not there.
+
+use crate::apps;
+use crate::sidecar::Sidecar;
+use runsd_tests::{Ran, World};
+
+const ANSWERS: &str = "200 hello from hello (us-central1)\n\
+                       200 hello from hello (us-east1)\n\
+                       200 external\n\
+                       200 external\n";
+
+fn run(world: &World, app: &[String]) -> Ran {
+    let app: Vec<&str> = app.iter().map(String::as_str).collect();
+    world.run(&["--mode", "proxy"], &app)
+}
+
+/// Services get a token; the host elsewhere never sees one, nor the names of
+/// ours, in the clear or over TLS.
+fn nothing_leaks(world: &World, services: usize) {
+    let seen = world.sim.front().requests();
+    assert_eq!(seen.len(), services, "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.audience.is_some()), "{seen:?}");
+    let schemes: Vec<String> =
+        world.sim.front().external().into_iter().map(|seen| seen.scheme).collect();
+    assert_eq!(schemes, ["http", "https"]);
+    for seen in world.sim.front().external() {
+        for (name, value) in &seen.headers {
+            let token = value.starts_with(b"Bearer") || name.contains("uthorization");
+            assert!(!token, "{name} went to {}", seen.host);
+            assert!(!name.to_lowercase().starts_with("proxy-"), "{name} is for us");
+        }
+    }
+}
+
+fn reaches_everything(app: &[String]) {
+    let world = World::default();
+    assert_eq!(run(&world, app).ok(), ANSWERS, "{app:?}");
+    nothing_leaks(&world, 2);
+}
+
+fn python(what: &str) -> Vec<String> {
+    let mut app = apps::python("proxied_app.py");
+    app.push(what.to_owned());
+    app
+}
+
+/// proxy.md 1, 4, 6, 29: `requests` through a proxy.
+#[test]
+fn pythons_requests() {
+    reaches_everything(&python("requests"));
+}
+
+/// proxy.md 1, 4, 6, 29: `httpx` through a proxy.
+#[test]
+fn pythons_httpx() {
+    reaches_everything(&python("httpx"));
+}
+
+/// proxy.md 1, 4, 6, 29: Go's net/http through a proxy.
+#[test]
+fn gos_net_http() {
+    reaches_everything(&apps::go("proxied"));
+}
+
+/// proxy.md 1, 4, 6, 29: curl through a proxy.
+#[test]
+fn curl() {
+    let world = World::default();
+    let script = "for url in http://hello/ http://hello.us-east1.run.internal/ \
+                  http://example.com/ https://example.com/; do \
+                  https_proxy=$http_proxy curl -sS -m 30 -w '%{http_code} ' -o /tmp/body.$$ $url; \
+                  cat /tmp/body.$$; rm /tmp/body.$$; done";
+    let app: Vec<String> = ["sh", "-c", script].map(str::to_owned).into();
+    assert_eq!(run(&world, &app).ok(), ANSWERS);
+    nothing_leaks(&world, 2);
+}
+
+/// proxy.md 6: grpcio sends CONNECT for the service itself, and calls it within.
+#[test]
+fn pythons_grpcio() {
+    let world = World::default();
+    assert_eq!(run(&world, &python("grpc")).ok(), "answered\n");
+    let seen = world.sim.front().requests();
+    assert_eq!(seen.len(), 10);
+    assert!(seen.iter().all(|seen| seen.audience.is_some() && seen.protocol == "HTTP/2"));
+}
+
+/// proxy.md 6: a reverse proxy is no forward proxy.
+#[test]
+fn connect_is_refused_outside_proxy_mode() {
+    let sidecar = Sidecar::default();
+    for target in ["example.com:443", "hello:80"] {
+        let said =
+            sidecar.say(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes());
+        assert_eq!(said.status(), 405, "{said:?}");
+    }
+    let elsewhere = sidecar.say(b"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(elsewhere.status(), 421, "{elsewhere:?}");
+    assert_eq!(sidecar.world.sim.front().external(), []);
+}

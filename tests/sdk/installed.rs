@@ -1,0 +1,57 @@
+//! The library of this build, installed once for all tests as a packager would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The prefix under which it is installed.
+pub fn prefix() -> &'static Path {
+    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk");
+        let mut install = Command::new(runsd_tests::root().join("ffi/install"));
+        succeed(install.arg(built()).arg(&prefix));
+        prefix
+    })
+}
+
+/// Where cargo left the libraries of this build.
+fn built() -> PathBuf {
+    let here = std::env::current_exe().expect("a running test has a file");
+    let built = here.ancestors().nth(2).expect("tests are in target/PROFILE/deps").to_owned();
+    for library in ["librunsd.so", "librunsd.a"] {
+        let path = built.join(library);
+        assert!(path.exists(), "build it first: cargo build -p runsd-ffi ({})", path.display());
+    }
+    built
+}
+
+/// What pkg-config says of the installed library.
+pub fn flags(arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new("pkg-config");
+    command.args(arguments).env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+    succeed(&mut command).split_whitespace().map(str::to_owned).collect()
+}
+
+/// Runs a program that must succeed; what it wrote on standard output.
+pub fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}; run tests/setup test"));
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{out}{err}");
+    out.into_owned()
+}
+
+/// A program without this environment's ideas of proxies, certificates and
+/// settings.
+pub fn plain(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
