@@ -196,7 +196,7 @@ impl AsyncWrite for Tcp {
 
     /// Ends the sending direction; the other stays open (half-close).
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.socket.get_ref().shutdown(Shutdown::Write) {
+        match self.shutdown(Shutdown::Write) {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }
