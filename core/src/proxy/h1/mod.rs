@@ -14,3 +14,6 @@ pub(super) use connection::serve;
 
 #[cfg(test)]
 mod h1_tests;
+
+#[cfg(test)]
+mod fuzz_tests;
