@@ -51,6 +51,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(NATIVE) --all-targets -- -D warnings
+	$(CARGO) clippy --package runsd-ffi --package runsd-python -- -D warnings
 
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header

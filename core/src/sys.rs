@@ -39,11 +39,15 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
 mod fork;
 #[cfg(feature = "cli")]
 mod inherited;
+mod panics;
 #[cfg(feature = "cli")]
 mod report;
 mod signals;
 
 pub(crate) use fork::{Pid, claim_process, forget, forked_from, remember};
+pub(crate) use panics::last_panic;
+#[cfg(feature = "cli")]
+pub(crate) use panics::{is_engine_thread, note_panic};
 
 #[cfg(feature = "cli")]
 pub(crate) use {

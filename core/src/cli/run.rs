@@ -3,6 +3,7 @@
 
 use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
+use crate::sys;
 use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -103,8 +104,8 @@ fn serve(builder: Builder, again: &Builder) -> Code {
     };
     if engine.mode() == Mode::Off {
         tell(
-            &"there is nothing to serve: this is not Cloud Run, and no --route, --region or \
-              --project is given. Give one, or run COMMAND directly",
+            &"there is nothing to serve: this is not Cloud Run and no --route, --region or \
+              --project is given, or another runsd serves here already; runsd doctor tells which",
         );
         return Code::USAGE;
     }
@@ -160,6 +161,9 @@ fn tell(error: &dyn Display) {
 
 /// One line for a panic, wherever it happens: what it ends is said elsewhere.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
+    if sys::is_engine_thread() {
+        return sys::note_panic(panic.location());
+    }
     let payload = panic.payload();
     let literal = payload.downcast_ref::<&str>().copied();
     let what = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

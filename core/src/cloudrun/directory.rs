@@ -74,6 +74,7 @@ impl CloudRunDirectory {
 
     /// Puts other routes and another list of allowed names in force; requests
     /// under way go on as they began.
+    #[cfg(feature = "cli")]
     pub fn replace(&self, routes: Vec<Route>, allow: Vec<String>) {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let rules = Rules { routes, allow, ..Rules::clone(&book.rules) };

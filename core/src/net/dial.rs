@@ -197,7 +197,9 @@ impl Dialer {
                 return Err(DialError::Loop { host: host.to_owned(), address });
             }
             match deadline(CONNECT_TIMEOUT, Tcp::connect(address)).await {
-                Ok(Ok(tcp)) => return self.secure(host, address, tcp, secure).await,
+                // In a box: whoever may have to dial would hold the kilobytes of
+                // a handshake for as long as an exchange lasts.
+                Ok(Ok(tcp)) => return Box::pin(self.secure(host, address, tcp, secure)).await,
                 Ok(Err(cause)) => last = DialError::Connect { address, cause },
                 Err(_) => last = DialError::Timeout { address, step: "connect" },
             }

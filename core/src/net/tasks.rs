@@ -110,9 +110,10 @@ impl Tasks {
     ) -> Result<F::Output, Panicked> {
         AssertUnwindSafe(future).catch_unwind().await.map_err(|cause| {
             self.0.counters.panics.add();
+            let (said, place) = (said(&*cause), crate::sys::last_panic());
             self.0.log.error(
                 "engine",
-                format_args!("internal error in {what}: {}; please report it", said(&*cause)),
+                format_args!("internal error in {what}{place}: {said}; please report it"),
             );
             Panicked
         })

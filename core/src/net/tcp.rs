@@ -30,7 +30,7 @@ pub struct Tcp {
 
 impl Clone for Tcp {
     fn clone(&self) -> Tcp {
-        Tcp::new(self.socket.clone())
+        Tcp { socket: self.socket.clone(), emptied: false }
     }
 }
 
@@ -79,7 +79,7 @@ impl Drop for TcpListener {
     fn drop(&mut self) {
         // A forked child may hold a copy of the descriptor: shutting the
         // socket down frees the port at once all the same.
-        let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
+        let _ = SockRef::from(self.0.get_ref()).shutdown(Shutdown::Both);
     }
 }
 

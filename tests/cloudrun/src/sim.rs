@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::{env, fs, io};
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::oneshot;
 
 use crate::addresses::{EXTERNAL, FRONT, METADATA};
@@ -404,7 +404,7 @@ fn begin(
 async fn bind(loopback: bool) -> Result<Listeners, Error> {
     let tcp = |address: Ipv4Addr, port: u16| async move {
         let (address, port) = if loopback { (Ipv4Addr::LOCALHOST, 0) } else { (address, port) };
-        TcpListener::bind((address, port)).await.step(format!("listening on {address}:{port}"))
+        listen((address, port).into()).step(format!("listening on {address}:{port}"))
     };
     let metadata = tcp(METADATA, 80).await?;
     let (udp, dns_tcp) = bind_dns(loopback).await.step("listening for DNS")?;
@@ -419,6 +419,15 @@ async fn bind(loopback: bool) -> Result<Listeners, Error> {
 }
 
 /// UDP and TCP on one port.
+/// With room for a burst of connections, as a real front end has: one that finds
+/// none waits a second for its next try.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
+
 async fn bind_dns(loopback: bool) -> io::Result<(UdpSocket, TcpListener)> {
     if !loopback {
         let udp = UdpSocket::bind((METADATA, 53)).await?;

@@ -115,6 +115,7 @@ pub(in crate::proxy) async fn serve(
             }
             Next::Tunnel(mut stream, from_service) => {
                 let Client { mut tcp, buffer, out, .. } = client;
+                drop(scratch);
                 relay(&mut tcp, buffer, out, &mut stream, from_service).await;
                 return None;
             }

@@ -20,6 +20,7 @@ use http::header;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -55,8 +56,10 @@ pub(super) async fn run(
     let (grpc, method) = (fields::is_grpc(&head.headers), head.method.clone());
     let reply = Reply { respond, stream: None, bare: false };
     let mut app = AppStream { reply, upload: Intake::keeping(body) };
-    let exchange = exchange(shared, head, &mut app);
-    let ended = shared.tasks.guard("HTTP/2 exchange", exchange).await;
+    let ended = {
+        let exchange = pin!(exchange(shared, head, &mut app));
+        shared.tasks.guard("HTTP/2 exchange", exchange).await
+    };
     let failure = match ended {
         Ok(Ok(())) | Ok(Err(Failure::Gone)) => return,
         Ok(Err(failure)) => failure,
