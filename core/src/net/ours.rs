@@ -1,6 +1,7 @@
 //! Sockets that end with this process: children of the embedding program close
 //! their copies of them, so that a port is free and a peer hears the end as
-//! soon as this process closes its own.
+//! soon as this process closes its own. A socket that is being accepted or
+//! closed at the very moment of a fork may be missed: it ends with the child.
 
 use crate::sys;
 use std::ops::Deref;

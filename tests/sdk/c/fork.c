@@ -43,6 +43,10 @@ int main(void) {
     CHECK(runsd_dns_addr(engine, 0, dns, sizeof dns) > 0);
     int open_connection = dial(proxy);
     CHECK(open_connection >= 0 && proxy_answers(proxy));
+    /* DNS by UDP and TCP, the proxy, and both ends of the open connection. */
+    for (int i = 0; i < 1000 && sockets() > 5; i++)
+        usleep(10 * 1000);
+    CHECK(sockets() == 5);
     int ready[2], live[2];
     CHECK(pipe(ready) == 0 && pipe(live) == 0);
     pid_t child = fork();
