@@ -44,7 +44,9 @@ mod panics;
 mod report;
 mod signals;
 
-pub(crate) use fork::{Pid, claim_process, forget, forked_from, remember};
+#[cfg(feature = "cli")]
+pub(crate) use fork::Pid;
+pub(crate) use fork::{claim_process, forget, forked_from, remember};
 pub(crate) use panics::last_panic;
 #[cfg(feature = "cli")]
 pub(crate) use panics::{is_engine_thread, note_panic};

@@ -32,7 +32,7 @@ impl Stream {
     pub fn look_again(&mut self) {
         match self {
             Stream::Plain(tcp) => tcp.look_again(),
-            Stream::Tls(tls) => tls.get_mut().0.look_again(),
+            Stream::Tls(stream) => tls::tcp_below(stream).look_again(),
         }
     }
 
