@@ -84,6 +84,11 @@ mod process {
         set_mask(libc::SIG_BLOCK, ASYNCHRONOUS);
     }
 
+    /// Takes [`take_over_signals`] back for this thread.
+    pub(crate) fn give_signals_back() {
+        inherited::restore_mask();
+    }
+
     pub(super) fn set_mask(how: c_int, set: SignalSet) -> SignalSet {
         let mut before: SignalSet = 0;
         // SAFETY: both pointers are to sets of the size that is given.

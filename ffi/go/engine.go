@@ -66,7 +66,8 @@ func Start(options Options) (*Engine, error) {
 	defer C.runsd_config_free(config)
 	engine := &Engine{}
 	var cause *C.runsd_error
-	if err := taken(C.runsd_start(config, &engine.inner, &cause), cause); err != nil {
+	status := C.runsd_start(config, &engine.inner, &cause)
+	if err := taken(status, cause); err != nil {
 		return nil, err
 	}
 	runtime.SetFinalizer(engine, (*Engine).Close)
@@ -128,7 +129,8 @@ func (e *Engine) stop(drain time.Duration) (StopReport, error) {
 	milliseconds := min(max(drain.Milliseconds(), 0), math.MaxUint32)
 	err := e.with(func(inner *C.runsd_engine) error {
 		var cause *C.runsd_error
-		return taken(C.runsd_stop(inner, C.uint32_t(milliseconds), &report, &cause), cause)
+		status := C.runsd_stop(inner, C.uint32_t(milliseconds), &report, &cause)
+		return taken(status, cause)
 	})
 	return StopReport{Aborted: uint64(report.aborted)}, err
 }
@@ -141,7 +143,8 @@ func (e *Engine) Wait(ctx context.Context) error {
 	for {
 		err := e.with(func(inner *C.runsd_engine) error {
 			var cause *C.runsd_error
-			return taken(C.runsd_wait(inner, turn, &cause), cause)
+			status := C.runsd_wait(inner, turn, &cause)
+			return taken(status, cause)
 		})
 		if !errors.Is(err, ErrTimeout) {
 			return err

@@ -202,7 +202,9 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        # A forked child leaves the block too, and the engine is its parent's.
+        if os.getpid() == self._owner_pid:
+            self.stop()
 
     async def __aenter__(self) -> Engine:
         return self
@@ -213,7 +215,8 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.astop()
+        if os.getpid() == self._owner_pid:
+            await self.astop()
 
     def __repr__(self) -> str:
         return f"<runsd.Engine {self.state.value}, mode {self.mode}, proxy {self.proxy_url}>"

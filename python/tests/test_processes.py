@@ -109,7 +109,7 @@ def test_gunicorn_with_four_workers(preload: bool, routes_text: str, tmp_path: P
         seen: dict[str, str] = {}
         until = time.monotonic() + 60
         while len(seen) < 4 and time.monotonic() < until:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with direct.open(url, timeout=30) as answer:
                 pid, state, body = answer.read().decode().split(" ", 2)
             assert body == "hello from /g"
             seen[pid] = state
@@ -119,7 +119,8 @@ def test_gunicorn_with_four_workers(preload: bool, routes_text: str, tmp_path: P
         raise AssertionError(said) from error
     finally:
         server.send_signal(signal.SIGTERM)
-        assert server.wait(60) == 0
+        ended = server.wait(60)
+    assert ended == 0
 
 
 def listening(server: subprocess.Popen[str]) -> tuple[str, list[str]]:

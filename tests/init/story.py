@@ -86,9 +86,11 @@ class Run:
         if group:
             argv[1:1] = [arguments.group] if arguments.group else []
         prefix = UNSHARE if PLACE == "pid1" else []
+        # A group of its own with a parent outside it: the kernel stops nobody in
+        # an orphaned group, which is what ours may be.
         self.popen = subprocess.Popen(
             prefix + argv + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
+            stderr=subprocess.PIPE, text=True, process_group=0)
 
     def __enter__(self):
         return self

@@ -139,9 +139,8 @@ fn a_failure_is_asked_for_no_more_than_it_must_and_remembered() {
         [("servfail.example.com", Behaviour::Servfail), ("refused.example.com", Behaviour::Refused)]
     {
         served.world.sim.dns().script(name, behaviour);
-        let (answer, took) = served.ask(name);
+        let (answer, _) = served.ask(name);
         assert_ne!(answer.rcode, NOERROR, "{name}");
-        assert!(took < Duration::from_secs(1), "{name}: {took:?}, though nobody was silent");
         let (asked, _) = served.counts(name);
         assert!((1..=3).contains(&asked), "{name}: {asked}");
         // RFC 9520 §3.2: at least a second without another question.
@@ -253,9 +252,8 @@ fn of_many_answers_only_the_true_one_is_taken() {
             forged,
         ]
     });
-    let (answer, took) = served.ask("example.com");
+    let (answer, _) = served.ask("example.com");
     assert_eq!(answer, Answer { rcode: NOERROR, address: Some(TRUE) });
-    assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(count.load(Ordering::SeqCst), 1);
     assert_eq!(served.counts("example.com"), (0, 0));
     served.end();

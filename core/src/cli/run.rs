@@ -18,6 +18,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// The program `runsd`. Must be called on the main thread, before there is any
 /// other; blocks until all is done, or turns this process into COMMAND.
 pub fn main() -> ExitCode {
+    // Before any thread, so that none of them ever takes a signal.
+    process::take_over_signals();
     panic::set_hook(Box::new(tell_panic));
     // Unwinding stops the engine, which puts resolv.conf back, and the kernel
     // ends the child with this process.
@@ -31,9 +33,10 @@ fn run() -> Code {
     };
     let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
     if matches!(parsed.task, Task::Run(_) | Task::Serve) {
-        // Before any thread, so that none of them ever takes a signal.
-        process::take_over_signals();
         process::raise_open_files();
+    } else {
+        // Who only looks at things is ended by Ctrl-C as every program is.
+        process::give_signals_back();
     }
     match parsed.task {
         Task::Run(argv) => command(builder(), &argv),

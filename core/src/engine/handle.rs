@@ -152,7 +152,9 @@ impl Shared {
             }
             self.ended.close();
             self.changed.notify_all();
-            if let Some(tell) = life.when_failed.take() {
+            let tell = life.when_failed.take();
+            drop(life);
+            if let Some(tell) = tell {
                 tell();
             }
         }
@@ -303,9 +305,7 @@ impl Engine {
     /// # Errors
     /// `Internal` with the cause if it failed; `Forked` in a child process.
     pub async fn wait_async(&self) -> Result<(), Error> {
-        if let Some(parent) = sys::forked_from() {
-            return Err(Error::forked(parent));
-        }
+        self.shared().check_caller()?;
         // Nothing is ever sent: the channel closes.
         let _ = self.shared().has_ended.recv().await;
         outcome(&self.shared().life())

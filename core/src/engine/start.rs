@@ -120,18 +120,20 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         return Ok((idle(), None));
     }
     base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
+    if mode == Mode::Proxy || !plans.config.dns {
+        takeover::recover(plans, &original);
+    }
     if let Some(because) = &plan.because {
         give_way(plans, because)?;
     }
     if mode == Mode::Proxy {
-        takeover::recover(plans, &original);
         return fallback(plans, &original);
     }
     match full(plans, &original) {
         Ok(ready) => Ok(run(ready, Mode::Full, plans)),
         Err(error) if may_give_way(&plans.config, &error) => {
-            give_way(plans, &error)?;
             takeover::recover(plans, &original);
+            give_way(plans, &error)?;
             fallback(plans, &original)
         }
         Err(error) => Err(error),

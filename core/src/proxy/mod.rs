@@ -105,8 +105,14 @@ impl Proxy {
             let tasks = shared.tasks.clone();
             tasks.spawn("proxy connection", async move {
                 let _working = shared.drain.token();
+                let cut = Tcp::clone(&stream);
                 let serving = pin!(detect(&shared, stream));
-                futures_lite::future::or(serving, shared.drain.aborting()).await;
+                let aborting = async {
+                    shared.drain.aborting().await;
+                    // What is cut must not look like an end.
+                    cut.reset_on_close();
+                };
+                futures_lite::future::or(serving, aborting).await;
             });
         };
         let accepting = shared.tasks.accept_loop(|| listener.accept(), handle);

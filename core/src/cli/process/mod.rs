@@ -13,7 +13,7 @@ mod supervise;
 mod terminal;
 mod user;
 
-pub(super) use crate::sys::{raise_open_files, take_over_signals};
+pub(super) use crate::sys::{give_signals_back, raise_open_files, take_over_signals};
 pub(super) use exit::Code;
 pub(super) use spawn::{Child, Plan, replace_this_process};
 pub(super) use supervise::{Alarm, supervise, wait_until_told};

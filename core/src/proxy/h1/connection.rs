@@ -196,6 +196,7 @@ impl Attention {
                         return Err(Left);
                     }
                     self.ended = true;
+                    self.linger();
                 }
                 Poll::Ready(Ok(_)) => {}
             }

@@ -119,6 +119,8 @@ pub(super) async fn converse(
     let error = match failure {
         // It lingered, and has all of its answer.
         Failure::Gone if side.is_answered() => return Ok(Carried::Answered(Next::Close)),
+        // Part of a response must not look like the whole of it.
+        Failure::Gone if begun => return Ok(Carried::Answered(Next::Reset)),
         Failure::Gone => return Ok(Carried::Answered(Next::Gone)),
         Failure::Answer(error) => error,
         Failure::Reset(reason) => call.upstream(format!("it broke the exchange off: {reason}")),
@@ -342,6 +344,7 @@ impl AppSide for Side<'_> {
             if !self.take(from)? {
                 return Poll::Pending;
             }
+            self.attention.moved();
         }
     }
 

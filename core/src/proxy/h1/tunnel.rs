@@ -94,7 +94,7 @@ pub(in crate::proxy) async fn tunnel(
                 linger = Some(Box::pin(patience(TUNNEL_LINGER)));
             }
             if linger.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             if !moved {
                 return Poll::Pending;

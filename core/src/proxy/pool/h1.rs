@@ -27,9 +27,32 @@ pub(in crate::proxy) struct H1 {
 /// The idle connections of every origin.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct H1Pool {
-    idle: Mutex<HashMap<String, Vec<H1>>>,
+    idle: ByScheme<Vec<H1>>,
     /// Connections on their way, for the requests that they were announced by.
-    warming: Mutex<HashMap<String, Coming>>,
+    warming: ByScheme<Coming>,
+}
+
+/// By authority, and apart for what is in the clear and what is not: a token
+/// must never go out on a connection that was opened for the other scheme.
+#[derive(Debug)]
+struct ByScheme<T>([Mutex<HashMap<String, T>>; 2]);
+
+impl<T> Default for ByScheme<T> {
+    fn default() -> ByScheme<T> {
+        ByScheme([Mutex::default(), Mutex::default()])
+    }
+}
+
+impl<T> ByScheme<T> {
+    fn of(&self, target: &Target) -> MutexGuard<'_, HashMap<String, T>> {
+        let [clear, encrypted] = &self.0;
+        let side = if target.tls { encrypted } else { clear };
+        side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, HashMap<String, T>>> {
+        self.0.iter().map(|side| side.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A connection that is being opened ahead of its request.
@@ -66,13 +89,9 @@ impl H1 {
 }
 
 impl H1Pool {
-    fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<H1>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An idle connection that is still good.
     fn take(&self, target: &Target) -> Option<H1> {
-        let mut idle = self.idle();
+        let mut idle = self.idle.of(target);
         let connections = idle.get_mut(&target.authority)?;
         while let Some(mut connection) = connections.pop() {
             // The wall clock: a throttled instance's own clock stands still
@@ -95,7 +114,7 @@ impl H1Pool {
         connection.buffer.release();
         connection.reused = true;
         connection.since = SystemTime::now();
-        let mut idle = self.idle();
+        let mut idle = self.idle.of(target);
         if idle.values().map(Vec::len).sum::<usize>() >= IDLE_IN_ALL {
             return;
         }
@@ -108,17 +127,13 @@ impl H1Pool {
         }
     }
 
-    fn warming(&self) -> MutexGuard<'_, HashMap<String, Coming>> {
-        self.warming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Says that a connection is about to be opened ahead of its request;
     /// `None` if one is idle or on its way already.
     pub(in crate::proxy) fn begin_warming(&self, target: &Target) -> Option<Warming> {
-        if self.idle().get(&target.authority).is_some_and(|idle| !idle.is_empty()) {
+        if self.idle.of(target).get(&target.authority).is_some_and(|idle| !idle.is_empty()) {
             return None;
         }
-        let mut warming = self.warming();
+        let mut warming = self.warming.of(target);
         if warming.contains_key(&target.authority) {
             return None;
         }
@@ -134,7 +149,8 @@ impl H1Pool {
         warming: Warming,
         opened: Result<H1, ProxyError>,
     ) {
-        let claimed = matches!(self.warming().remove(&target.authority), Some(Coming::Claimed));
+        let claimed =
+            matches!(self.warming.of(target).remove(&target.authority), Some(Coming::Claimed));
         let left = if claimed {
             // The request may have gone meanwhile.
             warming.0.try_send(opened).err().map(async_channel::TrySendError::into_inner)
@@ -156,7 +172,7 @@ impl H1Pool {
         if let Some(connection) = self.take(target) {
             return Some(Ok(connection));
         }
-        let coming = match self.warming().get_mut(&target.authority)? {
+        let coming = match self.warming.of(target).get_mut(&target.authority)? {
             Coming::Claimed => return None,
             unclaimed => std::mem::replace(unclaimed, Coming::Claimed),
         };
@@ -168,15 +184,19 @@ impl H1Pool {
 
     /// Drops what has been idle for too long.
     pub(in crate::proxy) fn sweep(&self) {
-        self.idle().retain(|_, connections| {
-            connections.retain(|one| one.since.elapsed().is_ok_and(|age| age < IDLE));
-            !connections.is_empty()
-        });
+        for mut idle in self.idle.each() {
+            idle.retain(|_, connections| {
+                connections.retain(|one| one.since.elapsed().is_ok_and(|age| age < IDLE));
+                !connections.is_empty()
+            });
+        }
     }
 
     /// Closes every idle connection.
     pub(in crate::proxy) fn clear(&self) {
-        self.idle().clear();
+        for mut idle in self.idle.each() {
+            idle.clear();
+        }
     }
 }
 
