@@ -139,7 +139,7 @@ fn a_failure_is_asked_for_no_more_than_it_must_and_remembered() {
         [("servfail.example.com", Behaviour::Servfail), ("refused.example.com", Behaviour::Refused)]
     {
         served.world.sim.dns().script(name, behaviour);
-        let (answer, _) = served.ask(name);
+        let (answer, took) = served.ask(name);
         assert_ne!(answer.rcode, NOERROR, "{name}");
         let (asked, _) = served.counts(name);
         assert!((1..=3).contains(&asked), "{name}: {asked}");
