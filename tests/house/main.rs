@@ -2,6 +2,7 @@
 //! foreign crate, and how large a file may grow. Every rule is shown a bad
 //! specimen too, because a rule that finds nothing may be one that sees nothing.
 
+mod coverage;
 mod rules;
 mod source;
 
@@ -198,4 +199,23 @@ fn what_is_public_can_be_named() {
     // of a foreign crate's, stands in a public signature.
     let lib = std::fs::read_to_string(source::root().join("core/src/lib.rs")).unwrap();
     assert!(lib.contains("#![deny(unnameable_types)]"), "the lint against leaked types is off");
+}
+
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let page = std::fs::read_to_string(source::root().join("tests/COVERAGE.md")).unwrap();
+    assert!(coverage::named(&page) > 200, "the page names {} tests", coverage::named(&page));
+    assert_eq!(coverage::unknown(&page), Vec::<String>::new());
+    let specimen = "| 1 | x | `tests/house/main.rs::imports_point_down`<br>\
+                    `tests/house/main.rs::found`<br>`tests/house/main.rs::imports_point`<br>\
+                    `tests/house/gone.rs::imports_point_down` | `tests/gone` |";
+    assert_eq!(
+        coverage::unknown(specimen),
+        [
+            "tests/house/main.rs::found",
+            "tests/house/main.rs::imports_point",
+            "tests/house/gone.rs::imports_point_down",
+            "tests/gone"
+        ]
+    );
 }

@@ -29,13 +29,13 @@ fn passes(app: &[String], extras: &[&str]) {
     assert!(connections < requests / 2, "{connections} connections for {requests} requests");
 }
 
-/// proxy.md 3, 10, 12, 24, 29: `requests`.
+/// COVERAGE.md 3, 10, 12, 24, 29: `requests`.
 #[test]
 fn pythons_requests() {
     passes(&apps::python("requests_app.py"), &[]);
 }
 
-/// proxy.md 3, 10, 12, 24, 29: `httpx` over HTTP/1.1.
+/// COVERAGE.md 3, 10, 12, 24, 29: `httpx` over HTTP/1.1.
 #[test]
 fn pythons_httpx() {
     let mut app = apps::python("httpx_app.py");
@@ -43,7 +43,7 @@ fn pythons_httpx() {
     passes(&app, &[]);
 }
 
-/// proxy.md 3, 10, 17, 19, 29: `httpx` over HTTP/2.
+/// COVERAGE.md 3, 10, 17, 19, 29: `httpx` over HTTP/2.
 #[test]
 fn pythons_httpx_over_http2() {
     let mut app = apps::python("httpx_app.py");
@@ -51,13 +51,13 @@ fn pythons_httpx_over_http2() {
     passes(&app, &[]);
 }
 
-/// proxy.md 3, 10, 11, 13, 29: `fetch`, undici, `node:http` and `node:http2`.
+/// COVERAGE.md 3, 10, 11, 13, 29: `fetch`, undici, `node:http` and `node:http2`.
 #[test]
 fn nodes_clients() {
     passes(&apps::node("http.mjs"), &["interim responses", "trailers", "HTTP/2"]);
 }
 
-/// proxy.md 3, 10, 11, 13, 29: Go's net/http over HTTP/1.1.
+/// COVERAGE.md 3, 10, 11, 13, 29: Go's net/http over HTTP/1.1.
 #[test]
 fn gos_net_http() {
     let mut app = apps::go("http");
@@ -65,7 +65,7 @@ fn gos_net_http() {
     passes(&app, &["interim responses", "trailers"]);
 }
 
-/// proxy.md 3, 11, 13, 17, 29: Go's net/http over HTTP/2 without TLS.
+/// COVERAGE.md 3, 11, 13, 17, 29: Go's net/http over HTTP/2 without TLS.
 #[test]
 fn gos_net_http_over_http2() {
     let mut app = apps::go("http");
@@ -73,7 +73,7 @@ fn gos_net_http_over_http2() {
     passes(&app, &["interim responses", "trailers"]);
 }
 
-/// proxy.md 3, 7, 10, 11, 13, 29: curl over both versions.
+/// COVERAGE.md 3, 7, 10, 11, 13, 29: curl over both versions.
 #[test]
 fn curl() {
     for version in ["--http1.1", "--http2-prior-knowledge"] {
@@ -111,7 +111,7 @@ fn curl() {
     }
 }
 
-/// proxy.md 17, 18, 22: a burst from nghttp2's load generator, one connection
+/// COVERAGE.md 17, 18, 22: a burst from nghttp2's load generator, one connection
 /// with many streams and many connections, without one failure.
 #[test]
 fn h2load_in_a_burst() {
@@ -127,7 +127,7 @@ fn h2load_in_a_burst() {
     assert!(ran.ok().contains("3000 succeeded, 0 failed"), "{ran:#?}");
 }
 
-/// proxy.md 14: an event is sent only when the one before it was acknowledged,
+/// COVERAGE.md 14: an event is sent only when the one before it was acknowledged,
 /// so that a proxy that held one back would hang.
 #[test]
 fn events_arrive_one_by_one() {

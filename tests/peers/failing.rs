@@ -44,7 +44,7 @@ fn is_cut(sidecar: &Sidecar, version: &str, url: &str) {
     assert!(CUT.contains(&ran.code), "{version} {url}: {ran:?}");
 }
 
-/// proxy.md 5 and 26: no answer, half a head and no HTTP at all are a 502 that
+/// COVERAGE.md 5 and 26: no answer, half a head and no HTTP at all are a 502 that
 /// names the service, from both versions of HTTP.
 #[test]
 fn no_answer_is_a_502() {
@@ -61,7 +61,7 @@ fn no_answer_is_a_502() {
     }
 }
 
-/// proxy.md 10 and 15: a body that breaks off is never a clean end, however it
+/// COVERAGE.md 10 and 15: a body that breaks off is never a clean end, however it
 /// was delimited and however it broke.
 #[test]
 fn a_cut_body_never_ends_well() {
@@ -86,7 +86,7 @@ fn a_cut_body_never_ends_well() {
     }
 }
 
-/// proxy.md 15 and 17: over HTTP/2 a stream that the service resets is a reset
+/// COVERAGE.md 15 and 17: over HTTP/2 a stream that the service resets is a reset
 /// stream for the app, and its connection goes on.
 #[test]
 fn a_reset_stream_is_a_reset_stream() {
@@ -98,7 +98,7 @@ fn a_reset_stream_is_a_reset_stream() {
     }
 }
 
-/// proxy.md 15: a service whose machine dies in the middle of an answer.
+/// COVERAGE.md 15: a service whose machine dies in the middle of an answer.
 #[test]
 fn a_killed_service_cuts_its_answers() {
     for version in [HTTP1, HTTP2] {
@@ -123,7 +123,7 @@ fn a_killed_service_cuts_its_answers() {
     }
 }
 
-/// proxy.md 24 and 26: connections that come to nothing.
+/// COVERAGE.md 24 and 26: connections that come to nothing.
 #[test]
 fn no_connection_is_a_502() {
     for version in [HTTP1, HTTP2] {
@@ -148,7 +148,7 @@ fn no_connection_is_a_502() {
     }
 }
 
-/// proxy.md 24 and 26: a handshake that hangs is a 504 after its 10 s.
+/// COVERAGE.md 24 and 26: a handshake that hangs is a 504 after its 10 s.
 #[test]
 fn a_silent_service_is_a_504() {
     let sidecar = Sidecar::default();
@@ -162,7 +162,7 @@ fn a_silent_service_is_a_504() {
     sidecar.still_works();
 }
 
-/// proxy.md 22 and 23: connections that died in the pool cost the app nothing,
+/// COVERAGE.md 22 and 23: connections that died in the pool cost the app nothing,
 /// and no request arrives twice.
 #[test]
 fn a_dead_connection_in_the_pool_is_replaced() {
@@ -183,7 +183,7 @@ fn a_dead_connection_in_the_pool_is_replaced() {
     }
 }
 
-/// proxy.md 24: an answer that comes byte by byte arrives whole.
+/// COVERAGE.md 24: an answer that comes byte by byte arrives whole.
 #[test]
 fn a_dripping_service_is_waited_for() {
     let sidecar = Sidecar::new(&["--upstream-http", "1"]);
@@ -193,7 +193,7 @@ fn a_dripping_service_is_waited_for() {
     }
 }
 
-/// proxy.md 23: a request that may have been done is not sent again.
+/// COVERAGE.md 23: a request that may have been done is not sent again.
 #[test]
 fn a_post_is_not_repeated() {
     let sidecar = Sidecar::default();
@@ -204,7 +204,7 @@ fn a_post_is_not_repeated() {
     assert_eq!(sidecar.targets().len(), 1);
 }
 
-/// proxy.md 15: an app that leaves ends the service's work within a second.
+/// COVERAGE.md 15: an app that leaves ends the service's work within a second.
 #[test]
 fn an_app_that_leaves_cancels_its_request() {
     let sidecar = Sidecar::default();
@@ -227,7 +227,7 @@ fn an_app_that_leaves_cancels_its_request() {
     }
 }
 
-/// proxy.md 10: an app of HTTP/1.0, whose bodies end with the connection, sees
+/// COVERAGE.md 10: an app of HTTP/1.0, whose bodies end with the connection, sees
 /// a reset where the body was cut.
 #[test]
 fn an_old_app_sees_a_reset_where_the_body_was_cut() {

@@ -45,25 +45,25 @@ fn python(what: &str) -> Vec<String> {
     app
 }
 
-/// proxy.md 1, 4, 6, 29: `requests` through a proxy.
+/// COVERAGE.md 1, 4, 6, 29: `requests` through a proxy.
 #[test]
 fn pythons_requests() {
     reaches_everything(&python("requests"));
 }
 
-/// proxy.md 1, 4, 6, 29: `httpx` through a proxy.
+/// COVERAGE.md 1, 4, 6, 29: `httpx` through a proxy.
 #[test]
 fn pythons_httpx() {
     reaches_everything(&python("httpx"));
 }
 
-/// proxy.md 1, 4, 6, 29: Go's net/http through a proxy.
+/// COVERAGE.md 1, 4, 6, 29: Go's net/http through a proxy.
 #[test]
 fn gos_net_http() {
     reaches_everything(&apps::go("proxied"));
 }
 
-/// proxy.md 1, 4, 6, 29: curl through a proxy.
+/// COVERAGE.md 1, 4, 6, 29: curl through a proxy.
 #[test]
 fn curl() {
     let world = World::default();
@@ -76,7 +76,7 @@ fn curl() {
     nothing_leaks(&world, 2);
 }
 
-/// proxy.md 6: grpcio sends CONNECT for the service itself, and calls it within.
+/// COVERAGE.md 6: grpcio sends CONNECT for the service itself, and calls it within.
 #[test]
 fn pythons_grpcio() {
     let world = World::default();
@@ -86,7 +86,7 @@ fn pythons_grpcio() {
     assert!(seen.iter().all(|seen| seen.audience.is_some() && seen.protocol == "HTTP/2"));
 }
 
-/// proxy.md 6: a reverse proxy is no forward proxy.
+/// COVERAGE.md 6: a reverse proxy is no forward proxy.
 #[test]
 fn connect_is_refused_outside_proxy_mode() {
     let sidecar = Sidecar::default();

@@ -71,25 +71,25 @@ fn every_kind_of_call(language: &str) {
     assert!(world.sim.front().connections() <= 2, "{}", world.sim.front().connections());
 }
 
-/// proxy.md 2, 3, 11, 14, 15, 17, 20, 27: grpcio.
+/// COVERAGE.md 2, 3, 11, 14, 15, 17, 20, 27: grpcio.
 #[test]
 fn pythons_grpcio() {
     every_kind_of_call("python");
 }
 
-/// proxy.md 2, 3, 11, 14, 15, 17, 20, 27: grpc-go.
+/// COVERAGE.md 2, 3, 11, 14, 15, 17, 20, 27: grpc-go.
 #[test]
 fn gos_grpc() {
     every_kind_of_call("go");
 }
 
-/// proxy.md 2, 3, 11, 14, 15, 17, 20, 27: grpc-js.
+/// COVERAGE.md 2, 3, 11, 14, 15, 17, 20, 27: grpc-js.
 #[test]
 fn nodes_grpc_js() {
     every_kind_of_call("node");
 }
 
-/// proxy.md 27: what goes wrong on the way is a status that says whether to try
+/// COVERAGE.md 27: what goes wrong on the way is a status that says whether to try
 /// again: 5 for a name that may not be called, 14 for an outage, 16 for a refusal; and
 /// its message says what it was.
 #[test]
@@ -113,7 +113,7 @@ fn the_proxys_own_errors_are_statuses() {
     }
 }
 
-/// proxy.md 27: what the service itself answers passes untouched, also where it
+/// COVERAGE.md 27: what the service itself answers passes untouched, also where it
 /// is no gRPC at all; the clients make a status of it by gRPC's own table: 7 of
 /// a 403, 12 of the 404 for a service that does not exist.
 #[test]

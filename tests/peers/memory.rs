@@ -60,7 +60,7 @@ fn read_to_end(raw: &mut Raw) -> u64 {
     }
 }
 
-/// proxy.md 19 and 24: a reader that stalls holds the service up, not the
+/// COVERAGE.md 19 and 24: a reader that stalls holds the service up, not the
 /// proxy's memory; then everything arrives.
 #[test]
 fn a_stalled_reader_costs_nothing() {
@@ -82,7 +82,7 @@ fn a_stalled_reader_costs_nothing() {
     }
 }
 
-/// proxy.md 19 and 24: a service that stalls holds the app up, not the proxy's
+/// COVERAGE.md 19 and 24: a service that stalls holds the app up, not the proxy's
 /// memory; then everything arrives.
 #[test]
 fn a_stalled_service_costs_nothing() {
@@ -153,26 +153,26 @@ fn over_http2(what: &str, room: u64) {
     }
 }
 
-/// proxy.md 19: a stream whose reader stalls is held back by its window, and
+/// COVERAGE.md 19: a stream whose reader stalls is held back by its window, and
 /// its siblings go on.
 #[test]
 fn a_stalled_reader_of_a_stream_costs_nothing() {
     over_http2("stalled-reader", ROOM);
 }
 
-/// proxy.md 19: a stream whose service stalls holds the app's window shut.
+/// COVERAGE.md 19: a stream whose service stalls holds the app's window shut.
 #[test]
 fn a_stalled_service_of_a_stream_costs_nothing() {
     over_http2("stalled-service", ROOM);
 }
 
-/// proxy.md 15 and 21: 2,000 streams that the app gives up leave nothing.
+/// COVERAGE.md 15 and 21: 2,000 streams that the app gives up leave nothing.
 #[test]
 fn cancelled_streams_leave_nothing() {
     over_http2("cancelled", ROOM / 2);
 }
 
-/// The bars of proxy.md: 1,000 idle WebSockets take at most 20 MB; and they are
+/// The bar of tests/bench/README.md: 1,000 idle WebSockets take at most 20 MB; and they are
 /// still alive afterwards.
 #[test]
 fn a_thousand_idle_websockets_are_cheap() {

@@ -18,7 +18,7 @@ fn refused(sidecar: &Sidecar, statuses: &[u16], head: &str, body: &str) {
     assert_eq!(sidecar.targets(), [""; 0], "{head:?}");
 }
 
-/// proxy.md 9: every ambiguous framing is refused before a byte goes on.
+/// COVERAGE.md 9: every ambiguous framing is refused before a byte goes on.
 #[test]
 fn ambiguous_framing_is_refused() {
     let sidecar = Sidecar::default();
@@ -62,7 +62,7 @@ fn ambiguous_framing_is_refused() {
     sidecar.still_works();
 }
 
-/// proxy.md 5, 8 and 9: what hides a field, or shows it to one reader alone.
+/// COVERAGE.md 5, 8 and 9: what hides a field, or shows it to one reader alone.
 #[test]
 fn malformed_heads_are_refused() {
     let sidecar = Sidecar::default();
@@ -116,7 +116,7 @@ fn malformed_heads_are_refused() {
     sidecar.still_works();
 }
 
-/// proxy.md 9: chunk sizes are hexadecimal, bounded, and end with CR LF; the
+/// COVERAGE.md 9: chunk sizes are hexadecimal, bounded, and end with CR LF; the
 /// body that breaks these rules ends the exchange, and nothing behind it is a
 /// request.
 #[test]
@@ -157,7 +157,7 @@ fn broken_chunks_are_never_a_whole_body() {
     sidecar.still_works();
 }
 
-/// proxy.md 9 and 11: what is lenient but clear is passed on in one form: the
+/// COVERAGE.md 9 and 11: what is lenient but clear is passed on in one form: the
 /// service gets neither extensions nor leading zeros nor framing in trailers.
 #[test]
 fn what_is_clear_is_passed_on_in_one_form() {
@@ -182,7 +182,7 @@ fn what_is_clear_is_passed_on_in_one_form() {
     assert!([200, 400].contains(&same.status()), "{same:?}");
 }
 
-/// proxy.md 12: a body that a service does not read is not taken for the next
+/// COVERAGE.md 12: a body that a service does not read is not taken for the next
 /// request, and pipelined requests are answered in order.
 #[test]
 fn a_body_is_no_request_and_pipelined_ones_keep_their_order() {
@@ -220,7 +220,7 @@ fn answered_with(answer: &str, then: &str) -> String {
     format!("GET /?how=raw&hex={hex}&then={then} HTTP/1.1\r\nHost: broken\r\n\r\n")
 }
 
-/// proxy.md 5 and 9, the other way: a response that can be read in two ways is
+/// COVERAGE.md 5 and 9, the other way: a response that can be read in two ways is
 /// a 502, and its rest never answers another request.
 #[test]
 fn ambiguous_responses_are_refused() {
@@ -259,7 +259,7 @@ fn ambiguous_responses_are_refused() {
     sidecar.still_works();
 }
 
-/// proxy.md 22: what a service sends beyond its response answers nobody: the
+/// COVERAGE.md 22: what a service sends beyond its response answers nobody: the
 /// connection is not used again.
 #[test]
 fn a_second_response_answers_nobody() {
@@ -283,7 +283,7 @@ fn a_second_response_answers_nobody() {
     }
 }
 
-/// proxy.md 10: HEAD has no body, whatever a service sends after its head.
+/// COVERAGE.md 10: HEAD has no body, whatever a service sends after its head.
 #[test]
 fn a_body_after_head_answers_nobody() {
     let sidecar = Sidecar::default();
@@ -295,7 +295,7 @@ fn a_body_after_head_answers_nobody() {
     assert_eq!(said.responses(), 2, "{said:?}");
 }
 
-/// proxy.md 5, 8, 9, 17: what an app smuggles over HTTP/2 is reset or refused,
+/// COVERAGE.md 5, 8, 9, 17: what an app smuggles over HTTP/2 is reset or refused,
 /// whether the service speaks HTTP/2 or 1.1, and never becomes a request there.
 #[test]
 fn http2_smuggles_nothing_into_either_version() {

@@ -29,19 +29,19 @@ fn passes_every_check(app: &[String]) {
     assert!(seen.iter().all(|seen| seen.protocol == "HTTP/1.1" && seen.audience.is_some()));
 }
 
-/// proxy.md 2, 12, 16: Python's `websockets`.
+/// COVERAGE.md 2, 12, 16: Python's `websockets`.
 #[test]
 fn pythons_websockets() {
     passes_every_check(&apps::python("websocket_app.py"));
 }
 
-/// proxy.md 2, 12, 16: Node's `ws`.
+/// COVERAGE.md 2, 12, 16: Node's `ws`.
 #[test]
 fn nodes_ws() {
     passes_every_check(&apps::node("websocket.mjs"));
 }
 
-/// proxy.md 2, 12, 16: the transcript of every case is the same as without
+/// COVERAGE.md 2, 12, 16: the transcript of every case is the same as without
 /// runsd: all opcodes, reserved bits, masks, lengths and close codes.
 #[test]
 fn every_frame_passes_as_it_is() {

@@ -35,7 +35,7 @@ fn digest(report: &str) -> Option<String> {
     Some(said)
 }
 
-/// §8.1 and §8.2 for a zone of our own, and what dns.md adds.
+/// §8.1 and §8.2 for a zone of our own, and what it leaves to us.
 const DIG: &[(&str, &str)] = &[
     ("+noedns +noad +norec run.internal SOA", "query noerror qr aa ra answers=1"),
     ("+noedns +noad +norec run.internal NS", "query noerror qr aa ra answers=1"),

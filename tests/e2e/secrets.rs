@@ -1,0 +1,34 @@
+//! What must not be in any log.
+
+use runsd_tests::World;
+
+/// Requests that carry secrets wherever an app may put them, and every fate:
+/// answered, refused by the service, refused by the platform.
+const SCRIPT: &str = r#"
+for url in http://hello http://status http://no-such-service http://orders; do
+    curl -sS -m 30 -o /dev/null "$url/?code=401&key=sekret-query" \
+        -H 'Authorization: Bearer sekret-authorization' \
+        -H 'X-Serverless-Authorization: Bearer sekret.own.token' \
+        -H 'Proxy-Authorization: Basic sekret-proxy' \
+        -H 'Cookie: session=sekret-cookie'
+    curl -sS -m 30 -o /dev/null --http2-prior-knowledge "$url/?code=401&key=sekret-query" \
+        -H 'Cookie: session=sekret-cookie'
+done
+"#;
+
+#[test]
+fn no_secret_is_in_any_log() {
+    let world = World::default();
+    world.sim.front().deny("orders");
+    for format in ["--log-format=json", "--log-format=text"] {
+        let ran = world.run(&["--log-level=trace", format], &["sh", "-c", SCRIPT]);
+        ran.ok();
+        assert!(ran.err.contains("orders"), "the refusal must be in the log: {}", ran.err);
+        assert!(!ran.err.contains("sekret"), "{}", ran.err);
+        // The platform's tokens are JWTs, which begin so: `{"` in base64url.
+        assert!(!ran.err.contains("eyJ"), "{}", ran.err);
+    }
+    // The service's own 401 came to both versions, whatever it was sent with.
+    let refused = world.sim.front().requests().iter().filter(|one| one.status == 401).count();
+    assert!(refused >= 4, "{refused}");
+}
