@@ -40,6 +40,9 @@ remote-control:
 zone:
   name: {zone}
   zonefile: {folder}/zone
+zone:
+  name: run.app
+  zonefile: {folder}/run.app
 """
 
 RECORDS = """
@@ -48,7 +51,7 @@ $TTL 300
 @ SOA ns hostmaster 1 3600 600 86400 60
 @ NS ns
 ns A 127.0.0.1
-* A 192.0.2.1
+* A {address}
 """
 
 # Without DNSSEC, which neither of the others checks.
@@ -76,7 +79,9 @@ forward-zone:
   forward-addr: 127.0.0.1@{upstream}
 """
 
-# Its defaults would forward no more than 150 at once and keep 150 answers.
+# It would forward no more than 150 at once. Its cache stays as small as it is by
+# default, 150 names: when a larger one is full of what has not expired, each new
+# answer searches all of it, which makes forwarding several times as expensive.
 DNSMASQ = """
 keep-in-foreground
 user=root
@@ -87,8 +92,7 @@ no-poll
 listen-address=127.0.0.1
 bind-interfaces
 port={port}
-cache-size=10000
-dns-forward-max=10000
+dns-forward-max=1024
 local-ttl=60
 local=/run.internal/
 server=127.0.0.1#{upstream}
@@ -98,7 +102,10 @@ server=127.0.0.1#{upstream}
 
 def upstream(folder):
     """Starts the nameserver that everything is forwarded to."""
-    proxies.write(folder / "zone", RECORDS.format(zone=ZONE))
+    proxies.write(folder / "zone", RECORDS.format(zone=ZONE, address="192.0.2.1"))
+    # A service that is looked up gets its first connection: let there be one.
+    address = socket.gethostbyname(proxies.HOST)
+    proxies.write(folder / "run.app", RECORDS.format(zone="run.app", address=address))
     text = NSD.format(port=UPSTREAM, folder=folder, zone=ZONE)
     file = proxies.write(folder / "nsd.conf", text)
     return proxies.Proxy("nsd", UPSTREAM, ["nsd", "-d", "-c", file], folder)
