@@ -70,7 +70,6 @@ test:
 	$(MAKE) command lint native-tls
 	$(CARGO) build --workspace
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --workspace
-	$(CARGO) test --workspace --doc
 	@install -m 755 target/debug/lib_runsd.so python/runsd/_runsd.abi3.so
 	@PYTHONPATH=python $(PYTHON) -m pytest -q python/tests
 
