@@ -213,3 +213,30 @@ pub(in crate::proxy) async fn connect(
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
     Ok(H1::new(connected.stream))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::block_on;
+
+    fn target(tls: bool) -> Target {
+        Target {
+            name: "a".into(),
+            host: "x.example".into(),
+            port: if tls { 443 } else { 80 },
+            tls,
+            authority: "x.example".into(),
+            audience: None,
+        }
+    }
+
+    #[test]
+    fn what_is_opened_in_the_clear_is_never_taken_for_tls() {
+        let pool = H1Pool::default();
+        let warming = pool.begin_warming(&target(false)).unwrap();
+        assert!(block_on(pool.take_or_wait(&target(true))).is_none());
+        assert!(pool.begin_warming(&target(true)).is_some(), "each scheme warms for itself");
+        pool.end_warming(&target(false), warming, Err(ProxyError::Internal));
+        assert!(block_on(pool.take_or_wait(&target(false))).is_none());
+    }
+}
