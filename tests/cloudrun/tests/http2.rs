@@ -5,6 +5,7 @@
 mod client;
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -161,16 +162,31 @@ fn a_broken_answer_is_a_reset_stream() {
 #[test]
 fn goaway_ends_connections_after_their_streams() {
     let sim = Sim::start(Options::default()).unwrap();
-    let request = request(&sim, "hello", "/").body(()).unwrap();
+    let [first, request] = [(); 2].map(|()| request(&sim, "echo", "/").body(()).unwrap());
     let front = sim.front().clone();
-    let body = inside(&sim, "hello", |(mut sender, connection)| async move {
+    let body = inside(&sim, "echo", |(mut sender, connection)| async move {
         let connection = tokio::spawn(connection);
-        let (_, body, _) = call(&mut sender, request, vec![]).await.unwrap();
+        // The front end has the connection in hand before its first answer.
+        call(&mut sender, first, vec![]).await.unwrap();
+        let (response, mut stream) = sender.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b"before "), false).unwrap();
         front.goaway();
-        connection.await.unwrap().unwrap();
-        body
+        stream.send_data(Bytes::from_static(b"and after"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.data().await {
+            bytes.extend_from_slice(&piece.unwrap());
+        }
+        // Both sides end it then, and the slower one may find it closed.
+        if let Err(error) = connection.await.unwrap() {
+            let kind = error.get_io().map(std::io::Error::kind);
+            let closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(kind.is_some_and(|kind| closed.contains(&kind)), "{error}");
+        }
+        assert!(sender.ready().await.is_err(), "it takes no further stream");
+        bytes
     });
-    assert_eq!(body, b"hello from hello (us-central1)\n");
+    assert!(String::from_utf8(body).unwrap().ends_with("before and after"));
 }
 
 #[test]
