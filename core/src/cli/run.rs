@@ -3,14 +3,20 @@
 
 use super::args::{self, Ending, Task};
 use super::process::{self, Alarm, Child, Code, Identity, Plan};
+use crate::settings::{Config, Layer, ModeChoice};
 use crate::sys;
 use crate::{Builder, Engine, Error, ErrorKind, Mode, Report, Verdict};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// What the command line says, once it has been read.
+static SAID: OnceLock<(Layer, Option<PathBuf>)> = OnceLock::new();
 
 /// How long a sidecar lets exchanges finish: Cloud Run kills it 10 s after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -31,7 +37,7 @@ fn run() -> Code {
         Ok(parsed) => parsed,
         Err(ending) => return end(&ending),
     };
-    let builder = || Engine::builder().flags(parsed.flags.clone(), parsed.file.clone());
+    SAID.get_or_init(|| (parsed.flags, parsed.file));
     if matches!(parsed.task, Task::Run(_) | Task::Serve) {
         process::raise_open_files();
     } else {
@@ -43,6 +49,14 @@ fn run() -> Code {
         Task::Serve => serve(builder(), &builder()),
         Task::Explain { name, json } => show(crate::explain(builder(), &name), json),
         Task::Doctor { name, json } => show(crate::diagnose(builder(), name.as_deref()), json),
+    }
+}
+
+/// An engine as the command line wants it.
+fn builder() -> Builder {
+    match SAID.get() {
+        Some((flags, file)) => Engine::builder().flags(flags.clone(), file.clone()),
+        None => Engine::builder(),
     }
 }
 
@@ -61,19 +75,25 @@ fn command(builder: Builder, argv: &[OsString]) -> Code {
     };
     let engine = match builder.start() {
         Ok(engine) => engine,
+        Err(error) if is_the_machines(&error) && may_stand_aside(&config) => {
+            return stand_aside(&error, argv, user.as_ref());
+        }
         Err(error) => return refuse(&error),
     };
     let whole_group = config.forward_to_group;
     let plan = Plan { argv, env: engine.env(), user: user.as_ref(), whole_group };
     if engine.mode() == Mode::Off {
-        let error = process::replace_this_process(&plan);
-        tell(&error);
-        return error.code();
+        return run_alone(&plan);
     }
     let code = match Child::spawn(&plan) {
         Ok(child) => {
             let alarm = alarm(&engine);
             process::supervise(child, &alarm, &|| tell_failure(&engine, "ending the command"))
+        }
+        Err(error) if error.is_shortage() && may_stand_aside(&config) => {
+            // A failure of the engine would have been told.
+            let _ = engine.stop(Duration::ZERO);
+            return stand_aside(&error, argv, user.as_ref());
         }
         Err(error) => {
             tell(&error);
@@ -84,6 +104,37 @@ fn command(builder: Builder, argv: &[OsString]) -> Code {
     // failure of the engine has been told.
     let _ = engine.stop(Duration::ZERO);
     code
+}
+
+/// Whether COMMAND is to run although nothing can be served here: runsd is not
+/// to keep an app from starting, unless the user asked for just that, or for a
+/// mode that cannot be had.
+fn may_stand_aside(config: &Config) -> bool {
+    !config.strict && config.mode == ModeChoice::Auto
+}
+
+/// Whether it is this machine that stands in the way, and not what was asked for.
+fn is_the_machines(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::Permission | ErrorKind::Io | ErrorKind::ResolvConf
+    )
+}
+
+/// Says why there is no runsd, and becomes COMMAND.
+fn stand_aside(why: &dyn Display, argv: &[OsString], user: Option<&Identity>) -> Code {
+    tell(&format_args!(
+        "{why}. The command runs without runsd, and names of services lead nowhere; with --strict \
+         it would not run"
+    ));
+    run_alone(&Plan { argv, user, ..Plan::default() })
+}
+
+/// Becomes COMMAND; what is returned is why that failed.
+fn run_alone(plan: &Plan<'_>) -> Code {
+    let error = process::replace_this_process(plan);
+    tell(&error);
+    error.code()
 }
 
 /// Prints a report; its exit code is 1 where something failed.
@@ -140,7 +191,7 @@ fn tell_failure(engine: &Engine, consequence: &str) {
 /// Help, the version, or a mistake.
 fn end(ending: &Ending) -> Code {
     if ending.is_error {
-        eprint_all(&format!("runsd: {}", ending.text));
+        tell(&ending.text.trim_start_matches("error: ").trim_end());
         return Code::USAGE;
     }
     // A closed standard output leaves nobody to tell.
@@ -157,9 +208,12 @@ fn refuse(error: &Error) -> Code {
     }
 }
 
+/// Says an error as the log would, in one call, so that lines of other
+/// processes do not come between.
 fn tell(error: &dyn Display) {
-    let error = error.to_string().replace('\n', "\n  ");
-    eprint_all(&format!("runsd: error: {error}\n"));
+    let line = builder().error_line(&error.to_string());
+    // A closed standard error leaves nobody to tell.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// One line for a panic, wherever it happens: what it ends is said elsewhere.
@@ -175,10 +229,4 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
         Some(place) => tell(&format_args!("internal error at {place}: {what}; please report it")),
         None => tell(&format_args!("internal error: {what}; please report it")),
     }
-}
-
-/// Writes in one call, so that lines of other processes do not come between.
-fn eprint_all(text: &str) {
-    // A closed standard error leaves nobody to tell.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -7,10 +7,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Asks `server` for the TXT of `_runsd.` under `domain`: the nonce of the
-/// engine there, or `None` if none answers. Blocks for at most `timeout`.
-pub fn probe(server: SocketAddr, domain: &str, timeout: Duration) -> Option<String> {
+/// engine there, or `None` if somebody else answers. Blocks for at most
+/// `timeout`.
+///
+/// # Errors
+/// What the operating system says: `ConnectionRefused` where nobody has the
+/// port, `TimedOut` where nothing was heard.
+pub fn probe(server: SocketAddr, domain: &str, timeout: Duration) -> io::Result<Option<String>> {
     let name = format!("_runsd.{}", domain.trim_end_matches('.'));
-    nonce(&ask(server, &name, rtype::TXT, timeout).ok()?)
+    ask(server, &name, rtype::TXT, timeout).map(|packet| nonce(&packet))
 }
 
 /// Asks `server` for the address of `name` and takes any answer for a sign of

@@ -44,11 +44,12 @@ fn wanted() -> Wanted {
         search: vec!["us-east1.run.internal".to_owned(), "run.internal.".to_owned()],
         ndots: None,
         nonce: "n-1".to_owned(),
+        domain: "run.internal".to_owned(),
     }
 }
 
 fn take(path: &Path) -> TakeOver {
-    TakeOver::write(path, &read_original(path).unwrap(), &wanted()).unwrap()
+    TakeOver::write(path, &wanted()).unwrap()
 }
 
 /// The lines that resolvers see.
@@ -163,7 +164,8 @@ fn a_killed_predecessors_original_is_recovered() {
         assert_eq!((original.bytes.as_slice(), original.missing), (content, false));
         let marked = original.marked.clone().unwrap();
         assert_eq!((marked.nonce.as_str(), marked.nameserver), ("n-1", wanted().nameserver));
-        let again = TakeOver::write(&path, &original, &Wanted { nonce: "n-2".into(), ..wanted() });
+        assert_eq!(marked.domain, wanted().domain);
+        let again = TakeOver::write(&path, &Wanted { nonce: "n-2".into(), ..wanted() });
         assert_eq!(again.unwrap().restore().unwrap(), Restored::Original);
         assert_eq!(fs::read(&path).unwrap(), content);
     }
@@ -218,6 +220,96 @@ fn symbolic_links_are_followed_and_stay() {
 }
 
 #[test]
+fn a_link_to_no_file_outlives_the_file_it_led_to() {
+    let directory = Directory::new();
+    let (target, link) = (directory.0.join("target"), directory.0.join("link"));
+    symlink(&target, &link).unwrap();
+    let taken = take(&link);
+    assert_eq!(visible(&fs::read(&target).unwrap()), OURS);
+    assert_eq!(taken.restore().unwrap(), Restored::Original);
+    assert!(link.is_symlink() && !target.exists());
+    // The same for a successor of one that was killed.
+    std::mem::forget(take(&link));
+    assert!(read_original(&link).unwrap().put_back(&link).unwrap());
+    assert!(link.is_symlink() && !target.exists());
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let directory = Directory::new();
+    let path = directory.0.join("resolv.conf");
+    let refused = |said: &str| {
+        let errors = [
+            read_original(&path).map(|_| ()).unwrap_err(),
+            TakeOver::write(&path, &wanted()).map(|_| ()).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(said), "{said}: {error}");
+        }
+        fs::remove_file(&path).unwrap();
+    };
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    refused("not a regular file");
+    // Its end would never come.
+    symlink("/dev/zero", &path).unwrap();
+    refused("not a regular file");
+    symlink("resolv.conf", &path).unwrap();
+    refused("symbolic links");
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    refused("bytes are no resolv.conf");
+}
+
+#[test]
+fn a_megabyte_of_anything_comes_back_byte_by_byte() {
+    // Every byte value, in an order of no meaning (a linear congruence).
+    let mut state = 1_u32;
+    let garbage: Vec<u8> = (0..1 << 20)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    let directory = Directory::new();
+    let path = directory.file(&garbage);
+    let taken = take(&path);
+    assert_eq!(read_original(&path).unwrap().bytes, garbage);
+    assert_eq!(taken.restore().unwrap(), Restored::Original);
+    assert_eq!(fs::read(&path).unwrap(), garbage);
+}
+
+#[test]
+fn what_has_changed_before_we_write_is_what_comes_back() {
+    let directory = Directory::new();
+    let path = directory.file(CONTENTS[2]);
+    let seen = read_original(&path).unwrap();
+    fs::write(&path, CONTENTS[3]).unwrap();
+    let taken = take(&path);
+    assert_ne!(seen.bytes, CONTENTS[3]);
+    assert_eq!(taken.restore().unwrap(), Restored::Original);
+    assert_eq!(fs::read(&path).unwrap(), CONTENTS[3]);
+}
+
+#[test]
+fn only_the_file_of_the_killed_is_put_back() {
+    let directory = Directory::new();
+    let path = directory.file(CONTENTS[2]);
+    std::mem::forget(take(&path));
+    let killed = read_original(&path).unwrap();
+    // Another one has taken it over since, or somebody has mended it.
+    let another = Wanted { nonce: "n-2".into(), ..wanted() };
+    let taken = TakeOver::write(&path, &another).unwrap();
+    assert!(!killed.put_back(&path).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), render(CONTENTS[2], &another));
+    assert_eq!(taken.restore().unwrap(), Restored::Original);
+    assert!(!killed.put_back(&path).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), CONTENTS[2]);
+    std::mem::forget(take(&path));
+    assert!(read_original(&path).unwrap().put_back(&path).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), CONTENTS[2]);
+}
+
+#[test]
 fn the_inode_and_the_directory_stay_as_they_are() {
     use std::os::unix::fs::MetadataExt;
     let directory = Directory::new();
@@ -236,8 +328,8 @@ fn a_path_that_is_no_file_is_an_error_and_leaves_nothing() {
     let inside = directory.0.join("missing/resolv.conf");
     let original = read_original(&inside).unwrap();
     assert!(original.missing);
-    TakeOver::write(&inside, &original, &wanted()).unwrap_err();
-    TakeOver::write(&directory.0, &Original::default(), &wanted()).unwrap_err();
+    TakeOver::write(&inside, &wanted()).unwrap_err();
+    TakeOver::write(&directory.0, &wanted()).unwrap_err();
     assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
     read_original(&directory.0).unwrap_err();
 }
@@ -248,10 +340,12 @@ fn shorter_content_covers_the_longer_in_one_write() {
     assert_eq!(take_over::padded(b"ab\n", 3), b"ab\n");
     assert_eq!(take_over::padded(b"ab\n", 0), b"ab\n");
     let directory = Directory::new();
-    let path = directory.file(&b"# long\n".repeat(10_000));
-    let original = Original { bytes: b"# short\n".to_vec(), ..Original::default() };
-    let taken = TakeOver::write(&path, &original, &wanted()).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), render(&original.bytes, &wanted()));
+    // A predecessor's file that somebody has written more into: only the
+    // original in it counts.
+    let long = [render(b"# short\n", &wanted()), b"# long\n".repeat(10_000)].concat();
+    let path = directory.file(&long);
+    let taken = take(&path);
+    assert_eq!(fs::read(&path).unwrap(), render(b"# short\n", &wanted()));
     taken.restore().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"# short\n");
 }
@@ -262,10 +356,11 @@ fn a_damaged_mark_is_no_mark_and_does_no_harm() {
         "# runsd-marker 1 ",
         "# runsd-marker 1 nonce\n",
         "# runsd-marker 1 nonce 127.0.0.1\n",
-        "# runsd-marker 1 nonce 127.0.0.1 many\n#|x\n",
+        "# runsd-marker 1 nonce 127.0.0.1 run.internal\n",
+        "# runsd-marker 1 nonce 127.0.0.1 run.internal many\n#|x\n",
     ] {
         assert!(Marker::find(file.as_bytes()).is_none(), "{file:?}");
     }
-    let cut = Marker::find(b"# runsd-marker 1 n 127.0.0.1 99\n#|nameserver 10.0.0.1\n").unwrap();
-    assert_eq!(cut.original.unwrap(), b"nameserver 10.0.0.1");
+    let cut = b"# runsd-marker 1 n 127.0.0.1 run.internal 99\n#|nameserver 10.0.0.1\n";
+    assert_eq!(Marker::find(cut).unwrap().original.unwrap(), b"nameserver 10.0.0.1");
 }

@@ -124,15 +124,16 @@ fn a_slow_upstream_holds_nobody_else_up() {
 #[test]
 fn a_probe_finds_the_engine_and_nobody_else() {
     let (serving, second) = (serving(&[]), Duration::from_secs(5));
-    let found = probe(serving.address, "run.internal", second);
-    assert_eq!(found.as_deref(), Some("nonce-1"));
-    assert_eq!(probe(serving.address, "RUN.internal.", second).as_deref(), Some("nonce-1"));
-    assert_eq!(probe(nobody(), "run.internal", second), None);
+    let found = |server, domain| probe(server, domain, second);
+    assert_eq!(found(serving.address, "run.internal").unwrap().as_deref(), Some("nonce-1"));
+    assert_eq!(found(serving.address, "RUN.internal.").unwrap().as_deref(), Some("nonce-1"));
+    let refused = found(nobody(), "run.internal").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let other = Upstream::udp(|query| response(query, 0x0183, [&[], &[soa(1, 1)], &[]]));
-    assert_eq!(probe(other.address, "run.internal", second), None);
+    assert_eq!(found(other.address, "run.internal").unwrap(), None);
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let short = Duration::from_millis(10);
-    assert_eq!(probe(silent.local_addr().unwrap(), "run.internal", short), None);
+    let silence = probe(silent.local_addr().unwrap(), "run.internal", Duration::from_millis(10));
+    assert_eq!(silence.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::net::{
 use crate::proxy::{self, Proxy, Upstream};
 use crate::settings::{Config, UpstreamHttp};
 use crate::telemetry::{Counters, Log};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,11 +25,16 @@ use std::sync::Arc;
 /// Where the machine's own host table is.
 const HOSTS: &str = "/etc/hosts";
 
+/// The variables by which clients find a proxy for `http://`.
+const HTTP_PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
 /// What an engine is made from; the same for every mode it tries.
 pub(super) struct Plans {
     pub(super) config: Config,
     pub(super) log: Log,
     pub(super) on_platform: bool,
+    /// The port that the app was told to listen on.
+    pub(super) app_port: Option<u16>,
     /// A token that the user gives for every audience.
     pub(super) fixed_token: Option<String>,
     /// Whether the environment says which certificates are trusted.
@@ -49,7 +55,8 @@ impl Plans {
             on_platform,
             fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
             names_certificates: ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set),
-            foreign_proxy: ["http_proxy", "HTTP_PROXY"].into_iter().find(is_set),
+            app_port: environment::text(lookup, "PORT").and_then(|port| port.parse().ok()),
+            foreign_proxy: HTTP_PROXIES.into_iter().find(is_set),
             no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
         }
     }
@@ -92,6 +99,8 @@ impl Base {
     /// Starts the threads and begins to ask where we are.
     pub(super) fn start(plans: &Plans, resolv_conf: &ResolvConf) -> Result<Base, Error> {
         let config = &plans.config;
+        spare_descriptors()
+            .map_err(|cause| Error::io("there are too few file descriptors to begin", cause))?;
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
         let executing =
@@ -188,6 +197,12 @@ impl Base {
         drop(self.executing);
         aborted
     }
+}
+
+/// The reactor, which opens three, panics where there are none for it.
+fn spare_descriptors() -> io::Result<()> {
+    let held: io::Result<Vec<_>> = (0..4).map(|_| io::pipe()).collect();
+    held.map(drop)
 }
 
 /// Where every other name is asked: what the user says, else what resolv.conf

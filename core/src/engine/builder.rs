@@ -6,9 +6,8 @@ use super::elsewhere;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
-use crate::cloudrun;
-use crate::settings::{self, Config, Layer, LogFormat, Origin};
-use crate::telemetry::{Format, Log, Record, Sink};
+use crate::settings::{self, Config, Layer, Origin};
+use crate::telemetry::{Log, Record, Sink};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,9 @@ impl ResolvConf {
 pub struct Builder {
     said: Layer,
     file: Option<PathBuf>,
-    lookup: Lookup,
+    pub(super) lookup: Lookup,
+    /// The names of variables that look like settings, where they can be listed.
+    variables: fn() -> Vec<String>,
     log: Option<LogCallback>,
 }
 
@@ -50,6 +51,7 @@ impl Default for Builder {
             said: Layer::default(),
             file: None,
             lookup: environment::of_this_process(),
+            variables: environment::names_of_this_process,
             log: None,
         }
     }
@@ -120,6 +122,7 @@ impl Builder {
         lookup: impl Fn(&str) -> Option<OsString> + Send + 'static,
     ) -> Builder {
         self.lookup = Box::new(lookup);
+        self.variables = Vec::new;
         self
     }
 
@@ -143,22 +146,10 @@ impl Builder {
         super::start::start(self)
     }
 
-    /// The port that the app was told to listen on.
-    pub(super) fn app_port(&self) -> Option<u16> {
-        environment::text(&self.lookup, "PORT").and_then(|port| port.parse().ok())
-    }
-
     /// What an engine is to be made from, and what must live as long as its log.
     pub(super) fn plans(self) -> Result<(Plans, Option<Dispatcher>), Error> {
         let config = self.config()?;
-        let is_set = |name: &str| environment::text(&self.lookup, name).is_some();
-        let on_platform = cloudrun::detect(is_set).is_some();
-        let format = match config.log_format {
-            LogFormat::Json => Format::Json,
-            LogFormat::Text => Format::Text,
-            LogFormat::Auto if on_platform => Format::Json,
-            LogFormat::Auto => Format::Text,
-        };
+        let (on_platform, format) = (self.on_platform(), self.format(config.log_format));
         let (sink, dispatcher) = match self.log {
             None => (Sink::Stderr(format), None),
             Some(callback) => {
@@ -182,7 +173,8 @@ impl Builder {
 
     /// Reads every source and checks it.
     pub(crate) fn config(&self) -> Result<Config, Error> {
-        let [own, inherited] = environment::layers(&self.lookup);
+        let [mut own, inherited] = environment::layers(&self.lookup);
+        environment::note_mistaken(&(self.variables)(), &mut own);
         let mut file = Layer::default();
         let named = self
             .file

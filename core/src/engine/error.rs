@@ -106,8 +106,19 @@ impl Error {
         Error { kind: ErrorKind::Io, message: format!("{what}: {cause}"), cause: Some(cause) }
     }
 
-    pub(super) fn resolv_conf(path: &std::path::Path, cause: impl fmt::Display) -> Error {
-        Error::new(ErrorKind::ResolvConf, format!("cannot take over {}: {cause}", path.display()))
+    pub(super) fn resolv_conf(path: &std::path::Path, cause: io::Error) -> Error {
+        let remedy = match cause.kind() {
+            io::ErrorKind::PermissionDenied => "run as root, or let this user write it",
+            io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
+            io::ErrorKind::StorageFull => "make room on its file system",
+            _ => "there must be a file that can be written",
+        };
+        let message = format!(
+            "cannot take over {}: {cause}; full mode needs it: {remedy}, or use --mode proxy, \
+             which leaves it alone",
+            path.display()
+        );
+        Error { kind: ErrorKind::ResolvConf, message, cause: Some(cause) }
     }
 }
 

@@ -6,6 +6,7 @@ use super::elsewhere;
 use super::error::{Error, ErrorKind};
 use super::mode::Mode;
 use super::start::Running;
+use crate::net::Hurry;
 use crate::sys;
 use crate::telemetry::Counters;
 use std::net::SocketAddr;
@@ -91,6 +92,8 @@ struct Life {
     dispatcher: Option<Dispatcher>,
     /// Somebody is stopping it, and will say so when that is done.
     leaving: bool,
+    /// Shortens the drain that is under way.
+    hurry: Option<Hurry>,
     report: StopReport,
     when_failed: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -109,6 +112,7 @@ impl Shared {
             running,
             dispatcher,
             leaving: false,
+            hurry: None,
             report: StopReport::default(),
             when_failed: None,
         };
@@ -162,6 +166,9 @@ impl Shared {
 
     fn stop(&self, drain: Duration) -> StopReport {
         let mut life = self.life();
+        if let Some(hurry) = &life.hurry {
+            hurry.within(drain);
+        }
         while life.leaving {
             life = self.changed.wait(life).unwrap_or_else(PoisonError::into_inner);
         }
@@ -172,12 +179,14 @@ impl Shared {
                 life.state = State::Stopping;
             }
             let (running, dispatcher) = (life.running.take(), life.dispatcher.take());
+            life.hurry = running.as_ref().map(Running::hurry);
             // A log callback may ask for the state meanwhile.
             drop(life);
             let aborted = running.map_or(0, |running| running.stop(drain));
             drop(dispatcher);
             life = self.life();
             life.leaving = false;
+            life.hurry = None;
             life.report = StopReport { aborted };
             if !failed {
                 life.state = State::Stopped;
@@ -313,7 +322,8 @@ impl Engine {
 
     /// Stops: restores resolv.conf, refuses new work, lets what is under way
     /// finish for at most `drain`, then cuts it. Calling it again, or from
-    /// several threads, gives the same report. Blocks for at most about `drain`,
+    /// several threads, gives the same report; of callers at once the one with
+    /// the least time counts, so that none waits longer than it said. Blocks for at most about `drain`,
     /// and for as long as the log callback takes for the last records.
     ///
     /// # Errors

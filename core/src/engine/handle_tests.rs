@@ -27,6 +27,32 @@ fn callers_at_once_get_one_report() {
 }
 
 #[test]
+fn a_second_caller_with_less_time_shortens_the_wait_of_both() {
+    use std::io::Write;
+    // A service that takes requests and never answers.
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", service.local_addr().unwrap());
+    let routes = format!(r#"[{{"name": "slow", "url": "{url}"}}]"#);
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    let engine = builder.set("routes", &routes).start().unwrap();
+    let mut app = std::net::TcpStream::connect(engine.proxy_addrs()[0]).unwrap();
+    app.write_all(b"GET http://slow/ HTTP/1.1\r\nHost: slow\r\n\r\n").unwrap();
+    let _under_way = service.accept().unwrap();
+    let hour = Duration::from_secs(3600);
+    let patient = thread::spawn({
+        let engine = engine.clone();
+        move || engine.stop(hour).unwrap()
+    });
+    while engine.state() == State::Running {
+        thread::yield_now();
+    }
+    let begun = Instant::now();
+    let hurried = engine.stop(Duration::ZERO).unwrap();
+    assert_eq!((hurried.aborted, hurried), (1, patient.join().unwrap()));
+    assert!(begun.elapsed() < hour / 60);
+}
+
+#[test]
 fn a_log_callback_is_told_that_it_cannot_wait_for_itself() {
     let (hand_over, handed) = mpsc::channel::<Engine>();
     let (tell, told) = mpsc::channel();

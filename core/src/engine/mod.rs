@@ -18,6 +18,7 @@ mod mode;
 mod start;
 mod takeover;
 mod threads;
+mod voice;
 
 pub use builder::{Builder, ResolvConf};
 pub use error::{Error, ErrorKind};

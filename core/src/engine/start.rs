@@ -7,10 +7,10 @@ use super::builder::Builder;
 use super::error::{Error, ErrorKind};
 use super::handle::{Engine, Facts, Shared};
 use super::mode::{self, Mode};
-use super::takeover::{self, Owned};
+use super::takeover::{self, Owned, Predecessor};
 use crate::cloudrun::{METADATA_ADDRESS, METADATA_NAMES};
 use crate::dns::{Original, ResolvConf};
-use crate::net::{block_on, deadline};
+use crate::net::{Hurry, block_on, deadline};
 use crate::settings::{Config, ModeChoice};
 use crate::sys;
 use crate::telemetry::{Counters, Log};
@@ -55,6 +55,11 @@ impl Running {
         }
     }
 
+    /// The means to shorten a stop that is under way.
+    pub(super) fn hurry(&self) -> Hurry {
+        self.base.drain.hurry()
+    }
+
     /// Puts resolv.conf back, and then ends everything else.
     pub(super) fn stop(mut self, drain: Duration) -> usize {
         self.give_back();
@@ -74,10 +79,9 @@ pub(super) struct Ready {
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
     sys::claim_process().map_err(Error::forked)?;
-    let app_port = builder.app_port();
     // Ends, with every record told, when this start fails.
     let (plans, dispatcher) = builder.plans()?;
-    let (facts, running) = choose(&plans, app_port)?;
+    let (facts, running) = choose(&plans)?;
     let watched =
         running.as_ref().map(|running| (running.base.tasks.clone(), running.base.failed.clone()));
     let shared = Shared::new(facts, running, dispatcher);
@@ -93,60 +97,78 @@ pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
 }
 
 /// The best mode that works, running.
-fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running>), Error> {
-    let facts = mode::Facts { on_platform: plans.on_platform, app_port };
+fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
+    let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
     let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
         plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
         return Ok((idle(), None));
     }
-    let (original, mode) = match takeover::original(plans) {
-        Ok(original) => (original, plan.mode),
+    let mut because = plan.because;
+    let original = match takeover::original(plans) {
+        Ok(original) => original,
         Err(error) if plan.mode == Mode::Full => {
-            if !may_give_way(&plans.config, &error) {
-                return Err(error);
-            }
-            give_way(plans, &error)?;
-            (Original::default(), Mode::Proxy)
+            because = Some(gives_way(&plans.config, error)?);
+            Original::default()
         }
         // The other modes do without the file.
-        Err(_) => (Original::default(), plan.mode),
+        Err(_) => Original::default(),
     };
-    if mode == Mode::Full {
+    let full_mode = plan.mode == Mode::Full && because.is_none();
+    if full_mode {
         takeover::is_taken(&plans.config)?;
     }
-    if takeover::is_nested(&plans.config, &original) {
+    let predecessor = takeover::predecessor(&original);
+    if predecessor == Predecessor::AtWork {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
         return Ok((idle(), None));
     }
     base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
-    if mode == Mode::Proxy || !plans.config.dns {
-        takeover::recover(plans, &original);
-    }
-    if let Some(because) = &plan.because {
-        give_way(plans, because)?;
-    }
-    if mode == Mode::Proxy {
-        return fallback(plans, &original);
-    }
-    match full(plans, &original) {
-        Ok(ready) => Ok(run(ready, Mode::Full, plans)),
-        Err(error) if may_give_way(&plans.config, &error) => {
-            takeover::recover(plans, &original);
-            give_way(plans, &error)?;
-            fallback(plans, &original)
+    if full_mode {
+        if !takeover::rewrites(&plans.config) {
+            takeover::recover(plans, &original, predecessor);
         }
-        Err(error) => Err(error),
+        match full(plans, &original) {
+            Ok(ready) => return Ok(run(ready, Mode::Full, plans)),
+            Err(error) => because = Some(gives_way(&plans.config, error)?),
+        }
     }
+    takeover::recover(plans, &original, predecessor);
+    instead(plans, &original, because.as_deref())
 }
 
-/// The proxy mode, unless the user has switched off what it consists of.
-fn fallback(plans: &Plans, original: &Original) -> Result<(Facts, Option<Running>), Error> {
-    if plans.config.proxy {
-        return proxy(plans, original).map(|ready| run(ready, Mode::Proxy, plans));
+/// Why the proxy mode takes the full mode's place.
+///
+/// # Errors
+/// The same error where it may not: the user asked for the full mode, or has
+/// made a mistake in the settings.
+fn gives_way(config: &Config, error: Error) -> Result<String, Error> {
+    let passing = matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::Permission | ErrorKind::Io | ErrorKind::ResolvConf
+    );
+    if passing && config.mode == ModeChoice::Auto { Ok(error.to_string()) } else { Err(error) }
+}
+
+/// The proxy mode, unless the user has switched off what it consists of;
+/// `because`: why there is no full mode, if one was to be had.
+fn instead(
+    plans: &Plans,
+    original: &Original,
+    because: Option<&str>,
+) -> Result<(Facts, Option<Running>), Error> {
+    if let (true, Some(because)) = (plans.config.strict, because) {
+        return Err(Error::new(ErrorKind::Io, format!("no full mode: {because}")));
     }
-    let text = "there is no full mode here, and the proxy is switched off (--proxy off): names of \
-                services lead nowhere";
+    if plans.config.proxy {
+        let ready = proxy(plans, original, because)?;
+        return Ok(run(ready, Mode::Proxy, plans));
+    }
+    let because = because.map(|because| format!(": {because}")).unwrap_or_default();
+    let text = format!(
+        "names of services lead nowhere: the proxy is switched off (--proxy off), and there is no \
+         full mode here{because}"
+    );
     if plans.config.strict {
         return Err(Error::new(ErrorKind::State, text));
     }
@@ -164,37 +186,10 @@ fn idle() -> Facts {
     }
 }
 
-/// Whether the proxy mode may take the full mode's place: not where the user
-/// asked for the full one, nor for a mistake in the settings.
-fn may_give_way(config: &Config, error: &Error) -> bool {
-    let passing = matches!(
-        error.kind(),
-        ErrorKind::AddrInUse | ErrorKind::Permission | ErrorKind::Io | ErrorKind::ResolvConf
-    );
-    passing && config.mode == ModeChoice::Auto
-}
-
-/// Says why there is no full mode; with `strict` that is the end.
-fn give_way(plans: &Plans, because: &dyn std::fmt::Display) -> Result<(), Error> {
-    if plans.config.strict {
-        let text = format!("no full mode: {because}");
-        return Err(Error::new(ErrorKind::Io, text));
-    }
-    plans.log.warn(
-        "engine",
-        format_args!(
-            "proxy mode instead of full mode: {because}. The app is told of the proxy by \
-             http_proxy, which Java and Node's fetch (without NODE_USE_ENV_PROXY=1) ignore"
-        ),
-    );
-    Ok(())
-}
-
 /// DNS, resolv.conf and the proxy on port 80.
 fn full(plans: &Plans, original: &Original) -> Result<Ready, Error> {
     let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
-    let taken =
-        base.prepare_tls(&plans.config).and_then(|()| takeover::full(plans, original, &base));
+    let taken = base.prepare_tls(&plans.config).and_then(|()| takeover::full(plans, &base));
     match taken {
         Ok((resolv_conf, dns_addrs, proxy_addrs)) => {
             Ok(Ready { base, resolv_conf, dns_addrs, proxy_addrs, env: Vec::new() })
@@ -207,20 +202,11 @@ fn full(plans: &Plans, original: &Original) -> Result<Ready, Error> {
 }
 
 /// The proxy alone, of which the app is told by its environment.
-fn proxy(plans: &Plans, original: &Original) -> Result<Ready, Error> {
-    let config = &plans.config;
-    if let Some(name) = plans.foreign_proxy {
-        let text = format!(
-            "the environment already names a proxy ({name}), which is left as it is: names of \
-             services will not lead to runsd"
-        );
-        if config.strict {
-            return Err(Error::new(ErrorKind::State, text));
-        }
-        plans.log.warn("engine", format_args!("{text}"));
-    }
+fn proxy(plans: &Plans, original: &Original, because: Option<&str>) -> Result<Ready, Error> {
     let base = Base::start(plans, &ResolvConf::parse(&original.bytes))?;
-    match listen(plans, &base) {
+    let listening = listen(plans, &base, because.is_some())
+        .and_then(|addresses| tell_proxy(plans, because, &addresses).map(|()| addresses));
+    match listening {
         Ok(proxy_addrs) => {
             let env = match proxy_addrs.first() {
                 Some(address) if plans.foreign_proxy.is_none() => proxy_env(plans, *address),
@@ -235,16 +221,57 @@ fn proxy(plans: &Plans, original: &Original) -> Result<Ready, Error> {
     }
 }
 
-fn listen(plans: &Plans, base: &Base) -> Result<Vec<SocketAddr>, Error> {
+/// Says in one line why there is no full mode, and whom the proxy will not
+/// reach; nothing, where the app is told of the proxy and that was wanted.
+///
+/// # Errors
+/// With `strict`, that the environment already names a proxy.
+fn tell_proxy(plans: &Plans, because: Option<&str>, addresses: &[SocketAddr]) -> Result<(), Error> {
+    const DEAF: &str = "Java and Node's fetch (without NODE_USE_ENV_PROXY=1)";
+    let instead = because.map(|because| format!("proxy mode instead of full mode: {because}. "));
+    let instead = instead.unwrap_or_default();
+    let Some(name) = plans.foreign_proxy else {
+        if because.is_some() {
+            let told = "The app is told of the proxy by http_proxy, which";
+            plans.log.warn("engine", format_args!("{instead}{told} {DEAF} ignore"));
+        }
+        return Ok(());
+    };
+    let address = addresses.first().map(|address| format!(" (http://{address})"));
+    let text = format!(
+        "{instead}The environment already names a proxy ({name}), which is left as it is: names \
+         of services lead to runsd only in clients that are pointed at its own proxy{}. {DEAF} \
+         heed no such variable at all",
+        address.unwrap_or_default()
+    );
+    if plans.config.strict {
+        return Err(Error::new(ErrorKind::State, text));
+    }
+    plans.log.warn("engine", format_args!("{text}"));
+    Ok(())
+}
+
+/// Binds and serves. Where proxy mode is second best (`gives_way`), a port that
+/// was asked for may be what stood in the way: then any other will do.
+fn listen(plans: &Plans, base: &Base, gives_way: bool) -> Result<Vec<SocketAddr>, Error> {
     let config = &plans.config;
     // A port of the kernel's choice cannot be in anybody's way.
-    let wanted = if config.proxy_addrs == Config::default().proxy_addrs {
-        vec![SocketAddr::from(([127, 0, 0, 1], 0))]
-    } else {
-        config.proxy_addrs.clone()
+    let any = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let mut wanted = config.proxy_addrs.clone();
+    if gives_way {
+        wanted.retain(|address| Some(address.port()) != plans.app_port);
+    }
+    if wanted.is_empty() || config.proxy_addrs == Config::default().proxy_addrs {
+        wanted.clone_from(&any);
+    }
+    let bind = |wanted: Vec<SocketAddr>| {
+        let own = base.own.clone();
+        base.on_engine(move || bind::proxy(&wanted, &own))?
     };
-    let own = base.own.clone();
-    let bound = base.on_engine(move || bind::proxy(&wanted, &own))??;
+    let bound = match bind(wanted) {
+        Err(_) if gives_way => bind(any)?,
+        bound => bound?,
+    };
     base.prepare_tls(config)?;
     if plans.on_platform && config.strict {
         await_place(plans, base)?;

@@ -15,6 +15,7 @@ use crate::proxy::Proxy;
 use crate::settings::{Config, ResolvConfMode};
 use crate::telemetry::Log;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +23,9 @@ use std::time::Duration;
 
 /// How long our own server may take to answer us.
 const SELF: Duration = Duration::from_secs(1);
-/// How long another runsd may take, on whose word the whole mode depends.
-const PREDECESSOR: Duration = Duration::from_millis(300);
+/// How long another runsd may take, on whose word the whole mode depends. Where
+/// there is none the kernel says so at once.
+const PREDECESSOR: Duration = Duration::from_secs(1);
 
 /// The files that engines of this process have taken over.
 static TAKEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -92,41 +94,71 @@ pub(super) fn original(plans: &Plans) -> Result<Original, Error> {
     }
 }
 
+/// The runsd that marked resolv.conf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Predecessor {
+    /// The file has no mark.
+    None,
+    /// It answers.
+    AtWork,
+    /// It was killed: nobody has its address, or somebody else.
+    Gone,
+    /// Its address is taken and silent: it may be stopped, or starved of CPU.
+    Silent,
+}
+
+/// Looks for the runsd that marked the file. Blocks for at most a second.
+pub(super) fn predecessor(original: &Original) -> Predecessor {
+    let Some(marker) = &original.marked else { return Predecessor::None };
+    let server = SocketAddr::new(marker.nameserver, 53);
+    match probe(server, &marker.domain, PREDECESSOR) {
+        Ok(nonce) if nonce.as_ref() == Some(&marker.nonce) => Predecessor::AtWork,
+        Ok(_) => Predecessor::Gone,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Predecessor::Gone,
+        Err(_) => Predecessor::Silent,
+    }
+}
+
 /// Puts back what a killed predecessor has left behind, where we do not take
 /// the file over ourselves: nobody answers at the address that it names.
-pub(super) fn recover(plans: &Plans, original: &Original) {
-    if original.marked.is_none() {
+pub(super) fn recover(plans: &Plans, original: &Original, predecessor: Predecessor) {
+    if predecessor != Predecessor::Gone {
         return;
     }
-    let path = &plans.config.resolv_conf;
-    if let Err(error) = original.put_back(path) {
-        plans.log.warn(
+    let path = plans.config.resolv_conf.display();
+    match original.put_back(&plans.config.resolv_conf) {
+        Ok(true) => {
+            plans.log.info("engine", format_args!("{path} is restored after a killed runsd"))
+        }
+        // Somebody was quicker, a runsd that has started beside us for one.
+        Ok(false) => {}
+        Err(error) => plans.log.warn(
             "engine",
-            format_args!("{} is still that of a killed runsd: {error}", path.display()),
-        );
+            format_args!(
+                "{path} is still that of a killed runsd, so that names lead nowhere: {error}; \
+                 its comments hold the original, which is to be put back by hand"
+            ),
+        ),
     }
+}
+
+/// Whether the full mode would rewrite the file.
+pub(super) fn rewrites(config: &Config) -> bool {
+    config.dns && config.resolv_conf_mode == ResolvConfMode::Rewrite
 }
 
 /// Whether an engine of this process has the file; a second one is told so.
 pub(super) fn is_taken(config: &Config) -> Result<(), Error> {
-    if config.dns && config.resolv_conf_mode == ResolvConfMode::Rewrite {
+    if rewrites(config) {
         return Claim::stake(&config.resolv_conf).map(|_| ());
     }
     Ok(())
 }
 
-/// Whether the runsd that marked the file still answers.
-pub(super) fn is_nested(config: &Config, original: &Original) -> bool {
-    original.marked.as_ref().is_some_and(|marker| {
-        let server = SocketAddr::new(marker.nameserver, 53);
-        probe(server, &config.domain, PREDECESSOR).is_some_and(|nonce| nonce == marker.nonce)
-    })
-}
-
 type Full = (Option<Owned>, Vec<SocketAddr>, Vec<SocketAddr>);
 
 /// Binds everything, serves, and takes resolv.conf over.
-pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Full, Error> {
+pub(super) fn full(plans: &Plans, base: &Base) -> Result<Full, Error> {
     let config = &plans.config;
     let (wanted, own) = (config.clone(), base.own.clone());
     let bound = base.on_engine(move || {
@@ -157,7 +189,7 @@ pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Fu
         await_place(plans, base)?;
     }
     let resolv_conf = match config.resolv_conf_mode {
-        ResolvConfMode::Rewrite => Some(take(plans, original, base, (&sockets.addresses, nonce))?),
+        ResolvConfMode::Rewrite => Some(take(plans, base, &sockets.addresses, nonce)?),
         ResolvConfMode::Leave => None,
     };
     Ok((resolv_conf, sockets.addresses, proxy_addrs))
@@ -166,7 +198,7 @@ pub(super) fn full(plans: &Plans, original: &Original, base: &Base) -> Result<Fu
 /// Asks ourselves: a server that does not answer must not be anybody's.
 fn prove(config: &Config, addresses: &[SocketAddr], nonce: &str) -> Result<(), Error> {
     for address in addresses {
-        let answer = probe(*address, &config.domain, SELF);
+        let answer = probe(*address, &config.domain, SELF).ok().flatten();
         if answer.as_deref() != Some(nonce) {
             return Err(Error::new(
                 ErrorKind::Io,
@@ -209,9 +241,9 @@ fn zone(plans: &Plans, base: &Base, proxy_addrs: &[SocketAddr], nonce: String) -
 
 fn take(
     plans: &Plans,
-    original: &Original,
     base: &Base,
-    (addresses, nonce): (&[SocketAddr], String),
+    addresses: &[SocketAddr],
+    nonce: String,
 ) -> Result<Owned, Error> {
     let config = &plans.config;
     let path = &config.resolv_conf;
@@ -231,9 +263,9 @@ fn take(
         search: regional.into_iter().chain([config.domain.clone()]).collect(),
         ndots: config.ndots,
         nonce,
+        domain: config.domain.clone(),
     };
-    let taken = TakeOver::write(path, original, &wanted)
-        .map_err(|cause| Error::resolv_conf(path, cause))?;
+    let taken = TakeOver::write(path, &wanted).map_err(|cause| Error::resolv_conf(path, cause))?;
     Ok(Owned { taken, nameserver: served.ip(), claim })
 }
 

@@ -7,8 +7,9 @@
 
 use super::time::deadline;
 use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The half that tells.
 #[derive(Debug)]
@@ -19,6 +20,23 @@ pub struct Drain {
     gone: Receiver<()>,
     held: Arc<Held>,
     watch: Watch,
+    hurry: Hurry,
+    hurried: Receiver<Instant>,
+}
+
+/// Shortens a drain that is under way.
+#[derive(Clone, Debug)]
+pub struct Hurry(Sender<Instant>);
+
+impl Hurry {
+    /// The drain is to end after `time` from now, if that is sooner than it
+    /// would. Does not block.
+    pub fn within(&self, time: Duration) {
+        if let Some(until) = Instant::now().checked_add(time) {
+            // A drain that has ended has nothing left to shorten.
+            let _ = self.0.try_send(until);
+        }
+    }
 }
 
 /// Hears what the drain says.
@@ -44,7 +62,8 @@ impl Default for Drain {
         let held = Arc::new(Held(sender));
         let watch =
             Watch { draining: is_draining, aborting: is_aborting, held: Arc::downgrade(&held) };
-        Drain { draining, aborting, gone, held, watch }
+        let (hurry, hurried) = async_channel::unbounded();
+        Drain { draining, aborting, gone, held, watch, hurry: Hurry(hurry), hurried }
     }
 }
 
@@ -52,6 +71,11 @@ impl Drain {
     /// A handle that hears what is said.
     pub fn watch(&self) -> Watch {
         self.watch.clone()
+    }
+
+    /// The means to shorten it.
+    pub fn hurry(&self) -> Hurry {
+        self.hurry.clone()
     }
 
     /// How many tokens are held.
@@ -69,14 +93,26 @@ impl Drain {
     /// Waits at most `time` for the tokens to be given back, then says "leave
     /// at once", waits for that too, and reports how many had to be told.
     pub async fn finish(self, time: Duration) -> usize {
-        let Drain { draining, aborting, gone, held, watch: _ } = self;
+        let Drain { draining, aborting, gone, held, watch: _, hurry: _kept, hurried } = self;
         draining.close();
         let held = {
             let left = Arc::downgrade(&held);
             drop(held);
             left
         };
-        let _ = deadline(time, gone.recv()).await;
+        let mut until = Instant::now().checked_add(time);
+        let all_gone = async || gone.recv().await.ok().and(None);
+        let shortened = async || hurried.recv().await.ok();
+        loop {
+            let left = until
+                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            match deadline(left, all_gone().or(shortened())).await {
+                Ok(Some(sooner)) => {
+                    until = until.map_or(Some(sooner), |until| Some(until.min(sooner)))
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
         let left = held.strong_count();
         aborting.close();
         let _ = gone.recv().await;
@@ -133,6 +169,25 @@ mod tests {
             work,
         ));
         assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn a_drain_can_be_shortened_and_never_lengthened() {
+        let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+        let drain = Drain::default();
+        let (hurry, watch) = (drain.hurry(), drain.watch());
+        let token = watch.token();
+        hurry.within(second);
+        hurry.within(hour);
+        hurry.within(Duration::ZERO);
+        let work = async {
+            watch.aborting().await;
+            drop(token);
+        };
+        let start = Instant::now();
+        let left = async_io::block_on(futures_lite::future::zip(drain.finish(hour), work)).0;
+        assert_eq!(left, 1);
+        assert!(start.elapsed() < hour / 100);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod udp;
 
 pub use buffer::Buffer;
 pub use dial::{ConnectTo, DialError, Dialer, OwnAddresses, Resolve, Secure};
-pub use drain::{Drain, Watch};
+pub use drain::{Drain, Hurry, Watch};
 pub use outgoing::Outgoing;
 pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on};

@@ -88,13 +88,21 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 
 /// The key that looks most like `key`, if one is near enough to be meant.
 pub fn suggest(key: &str) -> Option<&'static str> {
+    nearest(key).filter(|(distance, length, _)| *distance <= length.div_ceil(3)).map(|near| near.2)
+}
+
+/// As [`suggest`], if `key` can hardly be anything else than a slip.
+pub fn misspelt(key: &str) -> Option<&'static str> {
+    nearest(key).filter(|(distance, length, _)| *distance <= (length / 3).min(2)).map(|near| near.2)
+}
+
+/// How far the nearest key is, the length of the longer of both, and that key.
+fn nearest(key: &str) -> Option<(usize, usize, &'static str)> {
     SETTINGS
         .iter()
         .flat_map(|setting| [setting.key, setting.long_key()])
-        .map(|known| (values::distance(key, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(key.len()).div_ceil(3))
+        .map(|known| (values::distance(key, known), known.len().max(key.len()), known))
         .min()
-        .map(|(_, known)| known)
 }
 
 const fn value(

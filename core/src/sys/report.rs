@@ -40,8 +40,6 @@ pub(crate) enum Step {
     GroupId,
     /// Becoming another user.
     UserId,
-    /// Asking to end with this process.
-    ParentDeath,
     /// Executing a file.
     Exec,
 }
@@ -67,7 +65,7 @@ impl Fault {
 
     /// From what [`Fault::bytes`] made.
     pub(super) fn from_bytes([step, e0, e1, e2, e3, p0, p1, p2, p3]: [u8; 9]) -> Fault {
-        let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId, Step::ParentDeath];
+        let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId];
         Fault {
             step: steps.get(usize::from(step)).copied().unwrap_or(Step::Exec),
             errno: c_int::from_ne_bytes([e0, e1, e2, e3]),
@@ -82,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_fault_survives_the_pipe() {
-        let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId, Step::ParentDeath];
+        let steps = [Step::Group, Step::Groups, Step::GroupId, Step::UserId];
         for step in steps.into_iter().chain([Step::Exec]) {
             let fault = Fault { step, errno: libc::EACCES, path: 70_000 };
             assert_eq!(Fault::from_bytes(fault.bytes()), fault);

@@ -84,7 +84,8 @@ impl Record<'_> {
                     Level::Info => "",
                     Level::Debug | Level::Trace => "debug: ",
                 };
-                format!("runsd: {word}{}\n", self.message.replace('\n', "\n  "))
+                let indented = self.message.replace('\n', "\n  ").replace("\n  \n", "\n\n");
+                format!("runsd: {word}{indented}\n")
             }
         }
     }

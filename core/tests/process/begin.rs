@@ -21,6 +21,11 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 4096))
 os.dup2(os.open('/dev/zero', os.O_RDONLY), 9)
 if sys.argv[1] == 'closed':
     os.close(0)
+if sys.argv[1] == 'all closed':
+    # What cannot be printed goes to a file, in the place of what would be.
+    out = os.open(os.environ['OUT'], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 8)
+    os.closerange(0, 3)
 if sys.argv[1] == 'plain':
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -35,6 +40,11 @@ fn same(launcher: &[&str], command: &[&str]) {
     }
 }
 
+/// Everything that /proc says of a process but what is its own: ids, memory,
+/// what it has done so far, and where it ran.
+const STATUS: &str = "^(Pid|Tgid|PPid|NS[a-z]+|Vm[A-Za-z]+|Rss[A-Za-z]+|HugetlbPages|SigQ|\
+    (non)?voluntary_ctxt_switches|TracerPid):";
+
 #[test]
 fn everything_that_is_inherited_is_inherited() {
     let launchers: [&[&str]; 4] = [
@@ -43,14 +53,35 @@ fn everything_that_is_inherited_is_inherited() {
         &[python(), "-c", ODD_STATE, "ignored"],
         &[python(), "-c", ODD_STATE, "closed"],
     ];
-    let status = "^(Umask|Uid|Gid|Groups|Sig(Q|Pnd|Blk|Ign|Cgt)|ShdPnd|Cap.*|NoNewPrivs):";
     for launcher in launchers {
         same(launcher, &["grep", "-Ev", "^SigQ", "/proc/self/limits"]);
-        same(launcher, &["grep", "-E", &status.replace("Q|", ""), "/proc/self/status"]);
+        same(launcher, &["grep", "-Ev", STATUS, "/proc/self/status"]);
+        same(launcher, &["cat", "/proc/self/oom_score_adj", "/proc/self/timerslack_ns"]);
+        same(launcher, &["cat", "/proc/self/cgroup", "/proc/self/coredump_filter"]);
         same(launcher, &["ls", "/proc/self/fd"]);
         same(launcher, &["pwd"]);
     }
     same(launchers[1], &["readlink", "/proc/self/fd/9"]);
+}
+
+#[test]
+fn closed_descriptors_stay_closed() {
+    let out = |way: Way| format!("{}/closed-{way:?}", env!("CARGO_TARGET_TMPDIR"));
+    let list = "import os; os.write(8, ' '.join(sorted(os.listdir('/proc/self/fd'))).encode())";
+    let found = |way: Way| {
+        let launcher = [python(), "-c", ODD_STATE, "all closed"];
+        let mut command = way.command(&launcher, &[], &[python(), "-c", list]);
+        let output = command.env("OUT", out(way)).output().unwrap();
+        assert!(output.status.success(), "{way:?}: {output:?}");
+        std::fs::read_to_string(out(way)).unwrap()
+    };
+    let direct = found(Way::Direct);
+    let open: Vec<&str> = direct.split(' ').collect();
+    // 0 is the folder itself: what is lowest comes back first.
+    assert!(open.contains(&"9") && !open.contains(&"1") && !open.contains(&"2"), "{direct}");
+    for way in WAYS {
+        assert_eq!(found(way), direct, "{way:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 mod begin;
 mod exits;
+mod limits;
+mod loss;
 mod orphans;
 mod signals;
 mod terminal;

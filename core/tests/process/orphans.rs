@@ -45,6 +45,50 @@ fn a_thousand_orphans_leave_no_zombie_as_pid_1() {
     assert_eq!(output, "True 0\n");
 }
 
+/// A command that has left an orphan before anybody could look: it says who
+/// its parent is.
+const AT_ONCE: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    pid_t init = getppid();
+    int done[2];
+    char end;
+    if (pipe(done) != 0) return 1;
+    pid_t middle = fork();
+    if (middle == 0) {
+        middle = getpid();
+        if (fork() == 0) {
+            while (getppid() == middle) {}
+            printf("%s\n", getppid() == init ? "adopted" : "lost");
+            return 0;
+        }
+        _exit(0);
+    }
+    close(done[1]);
+    waitpid(middle, NULL, 0);
+    /* The end of the orphan is the end of this. */
+    return (int)read(done[0], &end, 1);
+}
+"#;
+
+#[test]
+fn the_first_orphan_is_adopted_however_early_it_comes() {
+    let (source, program) = (
+        format!("{}/at-once.c", env!("CARGO_TARGET_TMPDIR")),
+        format!("{}/at-once", env!("CARGO_TARGET_TMPDIR")),
+    );
+    std::fs::write(&source, AT_ONCE).unwrap();
+    let made = std::process::Command::new("cc").args(["-O1", "-o", &program, &source]).status();
+    assert!(made.unwrap().success());
+    for attempt in 0..50 {
+        let output = Way::Supervised.output(&[], &[&program]);
+        assert_eq!(output, "adopted\n", "attempt {attempt}");
+    }
+}
+
 #[test]
 fn an_exit_code_is_kept_when_sigchld_was_ignored() {
     let ignoring = "

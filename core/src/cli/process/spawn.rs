@@ -66,6 +66,11 @@ pub(in crate::cli) enum SpawnError {
 }
 
 impl SpawnError {
+    /// Whether there is no process to be had, and this one could be used.
+    pub(in crate::cli) fn is_shortage(&self) -> bool {
+        matches!(self, SpawnError::Fork(_))
+    }
+
     /// With what runsd exits.
     pub(in crate::cli) fn code(&self) -> Code {
         match self {
@@ -115,7 +120,6 @@ impl fmt::Display for SpawnError {
                     Step::Groups => "set the groups of --user",
                     Step::GroupId => "become the group of --user",
                     Step::UserId => "become the user of --user",
-                    Step::ParentDeath => "tie its life to runsd's",
                     Step::Exec => "execute it",
                 };
                 write!(f, "cannot start the command: cannot {what}: {cause}")?;
@@ -138,6 +142,8 @@ impl Child {
     /// Nothing is left behind: no process, and the terminal is ours.
     pub(in crate::cli) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
         let (mut program, search) = prepare(plan)?;
+        // Before there is a child, which may leave an orphan at once.
+        adopt_orphans();
         let standing = terminal::standing();
         program.own_group = plan.whole_group || standing != Standing::None;
         program.takes_terminal = standing == Standing::Foreground;
@@ -155,6 +161,13 @@ impl Child {
                 Err(explain(plan, search, fault))
             }
         }
+    }
+}
+
+fn adopt_orphans() {
+    if sys::own_pid() != 1 {
+        // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
+        let _ = sys::adopt_orphans();
     }
 }
 

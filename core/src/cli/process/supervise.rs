@@ -39,7 +39,6 @@ pub(in crate::cli) fn supervise(child: Child, alarm: &Alarm, explain: &dyn Fn())
 }
 
 fn supervise_for(patience: Duration, child: Child, alarm: &Alarm, explain: &dyn Fn()) -> Code {
-    adopt_orphans();
     let mut watch = Watch { child, ending: Ending::Not };
     loop {
         if let Some(code) = watch.reap() {
@@ -75,13 +74,6 @@ pub(in crate::cli) fn wait_until_told(alarm: &Alarm, reload: &dyn Fn()) {
             }
             _ => {}
         }
-    }
-}
-
-fn adopt_orphans() {
-    if sys::own_pid() != 1 {
-        // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
-        let _ = sys::adopt_orphans();
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Marker {
     pub nonce: String,
     /// Where it answers.
     pub nameserver: IpAddr,
+    /// The zone in which it answers that.
+    pub domain: String,
 }
 
 /// A marked file.
@@ -31,7 +33,8 @@ impl Marker {
     pub(super) fn embed(&self, original: Option<&[u8]>) -> Vec<u8> {
         let nonce: String = self.nonce.chars().filter(|c| is_plain(*c)).collect();
         let length = original.map_or("none".to_owned(), |bytes| bytes.len().to_string());
-        let mut file = format!("{MARKER}{nonce} {} {length}\n", self.nameserver).into_bytes();
+        let (nameserver, domain) = (self.nameserver, &self.domain);
+        let mut file = format!("{MARKER}{nonce} {nameserver} {domain} {length}\n").into_bytes();
         let Some(original) = original.filter(|bytes| !bytes.is_empty()) else { return file };
         for line in original.split(|byte| *byte == b'\n') {
             file.extend(LINE);
@@ -46,8 +49,11 @@ impl Marker {
         let mut lines = file.split(|byte| *byte == b'\n');
         let line = lines.find_map(|line| line.strip_prefix(MARKER.as_bytes()))?;
         let mut words = std::str::from_utf8(line).ok()?.split_whitespace();
-        let marker =
-            Marker { nonce: words.next()?.to_owned(), nameserver: words.next()?.parse().ok()? };
+        let marker = Marker {
+            nonce: words.next()?.to_owned(),
+            nameserver: words.next()?.parse().ok()?,
+            domain: words.next()?.to_owned(),
+        };
         let length = match words.next()? {
             "none" => return Some(Marked { marker, original: None }),
             length => length.parse::<usize>().ok()?,

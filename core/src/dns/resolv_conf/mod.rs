@@ -43,6 +43,8 @@ pub struct Wanted {
     pub ndots: Option<u8>,
     /// By which the file is known to be ours: letters, digits and `-`.
     pub nonce: String,
+    /// The zone in which our DNS server tells the nonce.
+    pub domain: String,
 }
 
 impl ResolvConf {
@@ -97,7 +99,8 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// comments, one nameserver, one search line, then the original's comments,
 /// options and whatever else it had. `None`: there was no file.
 fn content(original: Option<&[u8]>, wanted: &Wanted) -> Vec<u8> {
-    let marker = Marker { nonce: wanted.nonce.clone(), nameserver: wanted.nameserver };
+    let Wanted { nonce, nameserver, domain, .. } = wanted.clone();
+    let marker = Marker { nonce, nameserver, domain };
     let mut file = marker.embed(original);
     let original = original.unwrap_or_default();
     file.extend(NOTICE.as_bytes());

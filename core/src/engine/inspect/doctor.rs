@@ -27,7 +27,6 @@ use std::time::Duration;
 /// A mistake in the settings. Everything else is in the report.
 pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     sys::claim_process().map_err(Error::forked)?;
-    let app_port = builder.app_port();
     let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
     platform(&mut report, &plans);
@@ -35,8 +34,8 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
         report.fail("resolv.conf", error.to_string(), None);
         Original::default()
     });
-    let nested = takeover::is_nested(&plans.config, &original);
-    let facts = mode::Facts { on_platform: plans.on_platform, app_port };
+    let nested = takeover::predecessor(&original) == takeover::Predecessor::AtWork;
+    let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
     let plan = mode::choose(&plans.config, facts);
     match &plan.because {
         Some(because) => report.warn("mode", format!("{} mode", plan.mode), because.clone()),

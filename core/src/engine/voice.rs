@@ -1,0 +1,37 @@
+//! The command's own words: mistakes, and failures that are told after the
+//! engine has gone. They look like every line of the log, since on the platform
+//! one program reads both.
+
+use super::builder::Builder;
+use super::environment;
+use crate::cloudrun;
+use crate::settings::LogFormat;
+use crate::telemetry::{Format, Level, Record};
+use std::time::SystemTime;
+
+impl Builder {
+    /// The form of log lines: as the setting says, else as the platform reads them.
+    pub(super) fn format(&self, setting: LogFormat) -> Format {
+        match setting {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto if self.on_platform() => Format::Json,
+            LogFormat::Auto => Format::Text,
+        }
+    }
+
+    /// Whether the environment is that of the platform.
+    pub(super) fn on_platform(&self) -> bool {
+        cloudrun::detect(|name| environment::text(&self.lookup, name).is_some()).is_some()
+    }
+
+    /// `text` as an error's line of the log, final newline included. Settings
+    /// that make no sense say nothing about its form.
+    #[cfg(feature = "cli")]
+    pub(crate) fn error_line(&self, text: &str) -> String {
+        let setting = self.config().map_or(LogFormat::Auto, |config| config.log_format);
+        let time = SystemTime::now();
+        let record = Record { level: Level::Error, room: "cli", message: text, time };
+        record.line(self.format(setting))
+    }
+}
