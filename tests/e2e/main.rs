@@ -7,6 +7,7 @@ mod elsewhere;
 mod inspect;
 mod names;
 mod process;
+mod resolv_conf;
 mod secrets;
 mod settings;
 mod tokens;
