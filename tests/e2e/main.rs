@@ -5,6 +5,7 @@ mod bad_input;
 mod dist;
 mod elsewhere;
 mod inspect;
+mod modes;
 mod names;
 mod process;
 mod resolv_conf;
