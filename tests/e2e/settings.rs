@@ -33,6 +33,45 @@ fn bash_completes_options_values_and_the_command() {
     assert!(!command.contains(&"serve".to_owned()), "behind -- there are commands alone");
 }
 
+/// Types each line, and waits until what is wanted is shown.
+fn typed(shell: &str, lines: &[[&str; 2]]) {
+    let mut command = Command::new("python3");
+    command.arg(root().join("tests/apps/complete.py")).arg(shell).arg(runsd());
+    start(command.args(lines.iter().flatten())).wait().ok();
+}
+
+#[test]
+fn tab_completes_in_bash() {
+    typed(
+        "bash",
+        &[
+            ["runsd --mo\t", "--mode $"],
+            ["runsd --mode \t\t", r"auto\s+full\s+off\s+proxy"],
+            ["runsd --mode=fu\t", "--mode=full $"],
+            ["runsd --strict completions z\t", "completions zsh $"],
+            ["runsd --config /etc/passw\t", "/etc/passwd"],
+            ["runsd doct\t", "runsd doctor $"],
+            ["runsd --region us-east1 -- dirnam\t", "-- dirname $"],
+        ],
+    );
+}
+
+#[test]
+fn tab_completes_in_zsh() {
+    typed(
+        "zsh",
+        &[
+            ["runsd --mo\t", "--mode"],
+            ["runsd --mode=\t\t", r"auto\s+full\s+off\s+proxy|auto\s+full\s+proxy\s+off"],
+            ["runsd --mode fu\t", "--mode full"],
+            ["runsd --strict completions z\t", "completions zsh"],
+            ["runsd --config /etc/passw\t", "/etc/passwd"],
+            ["runsd doct\t", "runsd doctor"],
+            ["runsd -- dirnam\t", "-- dirname"],
+        ],
+    );
+}
+
 #[test]
 fn zsh_and_fish_understand_their_scripts() {
     for shell in ["zsh", "fish"] {
@@ -53,6 +92,14 @@ fn zsh_and_fish_understand_their_scripts() {
     assert_eq!(modes, ["auto", "full", "off", "proxy"]);
     let options: Vec<String> = offered("runsd --resolv");
     assert_eq!(options, ["--resolv-conf", "--resolv-conf-mode"]);
+    let after: Vec<String> = offered("runsd --region us-east1 --strict --config=x --ndo");
+    assert_eq!(after, ["--ndots"]);
+    let shells: Vec<String> = offered("runsd completions ");
+    assert_eq!(shells, ["bash", "fish", "zsh"]);
+    let tasks: Vec<String> = offered("runsd doct");
+    assert_eq!(tasks, ["doctor"]);
+    let command: Vec<String> = offered("runsd --strict -- doct");
+    assert!(!command.contains(&"doctor".to_owned()), "behind -- there are commands alone");
 }
 
 /// A settings file that goes with the test.

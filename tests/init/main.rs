@@ -23,7 +23,7 @@ fn story(place: &str, init: &[&str], options: &[&str]) -> BTreeMap<String, Strin
 
 /// The lines that went wrong.
 fn wrong(results: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    assert!(results.len() >= 17, "{results:?}");
+    assert!(results.len() >= 19, "{results:?}");
     let wrong = results.iter().filter(|(_, how)| *how != "ok");
     wrong.map(|(line, how)| (line.as_str(), how.as_str())).collect()
 }
@@ -58,8 +58,10 @@ fn runsd_does_every_line_as_pid_1() {
 #[test]
 fn tini_does_what_it_claims() {
     // Adoption elsewhere than as PID 1 is an option of its own.
-    others("child", &["tini", "-s", "--"], &["--group=-g"], &[], &["killed and restarted"]);
-    others("pid1", &["tini", "--"], &["--group=-g"], &[], &[]);
+    let never = ["killed and restarted", "job"];
+    let known = ["closed descriptors"];
+    others("child", &["tini", "-s", "--"], &["--group=-g"], &known, &never);
+    others("pid1", &["tini", "--"], &["--group=-g"], &known, &[]);
 }
 
 #[test]
@@ -67,6 +69,6 @@ fn dumb_init_does_what_it_claims() {
     // It forwards to the group unless it is told otherwise.
     let init = ["dumb-init", "--"];
     let known = ["not found", "not executable", "adoption", "terminal"];
-    others("child", &init, &[], &known, &["killed and restarted", "TERM while starting"]);
+    others("child", &init, &[], &known, &["killed and restarted", "TERM while starting", "job"]);
     others("pid1", &init, &[], &known, &[]);
 }

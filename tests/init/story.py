@@ -326,67 +326,134 @@ def inheritance():
         same(inside, run.popen.stdout.read())
 
 
-def terminal():
-    """An interactive shell: its prompt, Ctrl-C, Ctrl-Z, fg, its exit code."""
-    prefix = UNSHARE if PLACE == "pid1" else []
-    argv = prefix + INIT + ["bash", "--norc", "--noprofile", "-i"]
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.environ.update(PS1="PROMPT> ", TERM="dumb", HISTFILE="/dev/null")
-        os.execvp(argv[0], argv)
-    shown = ""
+class Shell:
+    """A real bash on a terminal, alone or as an INIT's command, and a person at it."""
 
-    def wait_for(pattern):
-        nonlocal shown
+    def __init__(self, before):
+        argv = before + ["bash", "--norc", "--noprofile", "-i"]
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(PS1="PROMPT> ", TERM="dumb", HISTFILE="/dev/null")
+            os.execvp(argv[0], argv)
+        self.shown = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            for pid in descendants(self.pid):
+                os.kill(pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def wait_for(self, pattern):
         end = time.monotonic() + PATIENCE
-        while not re.search(pattern, shown):
-            if not select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
-                raise Wrong(f"never on the terminal: {pattern!r}; but {shown!r}")
+        while not re.search(pattern, self.shown):
+            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
+                raise Wrong(f"never on the terminal: {pattern!r}; but {self.shown!r}")
             try:
-                shown += os.read(fd, 4096).decode(errors="replace")
+                self.shown += os.read(self.fd, 4096).decode(errors="replace")
             except OSError:
-                raise Wrong(f"the terminal ended: {shown!r}") from None
-        found, shown = shown, ""
+                raise Wrong(f"the terminal ended: {self.shown!r}") from None
+        found, self.shown = self.shown, ""
         return found
 
-    def type_in(text):
-        os.write(fd, text.encode())
+    def type_in(self, text):
+        os.write(self.fd, text.encode())
 
-    def in_front():
-        """The name of what has the terminal."""
-        leader = os.tcgetpgrp(fd)
-        return processes().get(leader, (0, "", ""))[2]
+    def until_in_front(self, name):
+        """Waits until the terminal belongs to a process of this name."""
+        leads = lambda: processes().get(os.tcgetpgrp(self.fd), (0, "", ""))[2]
+        until(f"{name} is in front", lambda: leads() == name)
 
-    try:
-        first = wait_for(r"PROMPT> ")
+    def code(self):
+        _, status = until("it ends", lambda: (lambda r: r if r[0] else None)(
+            os.waitpid(self.pid, os.WNOHANG)))
+        return os.waitstatus_to_exitcode(status)
+
+
+def terminal():
+    """An interactive shell: its prompt, Ctrl-C, Ctrl-Z, fg, its exit code."""
+    with Shell((UNSHARE if PLACE == "pid1" else []) + INIT) as shell:
+        first = shell.wait_for(r"PROMPT> ")
         if "job control" in first:
             raise Wrong(f"no job control: {first!r}")
         for _ in range(2):
-            type_in("sleep 602\n")
-            until("sleep is in front", lambda: in_front() == "sleep")
-            type_in("\x03")
-            wait_for(r"\^C[\r\n]+.*PROMPT> ")
-            type_in("echo code=$?\n")
-            wait_for(r"code=130[\r\n]+PROMPT> ")
-        type_in("sleep 603\n")
-        until("sleep is in front", lambda: in_front() == "sleep")
-        type_in("\x1a")
-        wait_for(r"Stopped[^\r\n]*sleep 603[\r\n]+PROMPT> ")
-        type_in("fg\n")
-        until("sleep is in front again", lambda: in_front() == "sleep")
-        type_in("\x03")
-        wait_for(r"PROMPT> ")
-        type_in("exit 5\n")
-        _, status = until("it ends", lambda: (lambda r: r if r[0] else None)(
-            os.waitpid(pid, os.WNOHANG)))
-        same(os.waitstatus_to_exitcode(status), 5)
-    finally:
-        os.close(fd)
-        try:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+            shell.type_in("sleep 602\n")
+            shell.until_in_front("sleep")
+            shell.type_in("\x03")
+            shell.wait_for(r"\^C[\r\n]+.*PROMPT> ")
+            shell.type_in("echo code=$?\n")
+            shell.wait_for(r"code=130[\r\n]+PROMPT> ")
+        shell.type_in("sleep 603\n")
+        shell.until_in_front("sleep")
+        shell.type_in("\x1a")
+        shell.wait_for(r"Stopped[^\r\n]*sleep 603[\r\n]+PROMPT> ")
+        shell.type_in("fg\n")
+        shell.until_in_front("sleep")
+        shell.type_in("\x03")
+        shell.wait_for(r"PROMPT> ")
+        shell.type_in("exit 5\n")
+        same(shell.code(), 5)
+
+
+def job():
+    """INIT as a job of an interactive shell: Ctrl-Z stops both, fg and bg go on,
+    Ctrl-C ends it with the code that the command alone would have."""
+    with Shell([]) as shell:
+        shell.wait_for(r"PROMPT> ")
+        shell.type_in(" ".join([*INIT, "sleep", "604"]) + "\n")
+        shell.until_in_front("sleep")
+        for go_on in ("fg\n", "bg; fg\n"):
+            shell.type_in("\x1a")
+            shell.wait_for(r"Stopped[^\r\n]*sleep 604[\r\n]+PROMPT> ")
+            stopped = [state for _, state, name in processes().values() if name == "sleep"]
+            same(stopped, ["T"])
+            shell.type_in(go_on)
+            shell.until_in_front("sleep")
+        shell.type_in("\x03")
+        shell.wait_for(r"PROMPT> ")
+        shell.type_in("echo code=$?\n")
+        shell.wait_for(r"code=130[\r\n]+PROMPT> ")
+
+
+def stopped():
+    """INIT itself is stopped, which nobody can refuse: afterwards all is as before."""
+    with Run(["sleep", "600"]) as run:
+        run.child()
+        os.kill(run.init, signal.SIGSTOP)
+        until("INIT stops", lambda: state(run.init) == "T")
+        os.kill(run.init, signal.SIGTERM)
+        os.kill(run.init, signal.SIGCONT)
+        same(run.code(), 143)
+
+
+DAEMON = """
+import os
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        import time
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+os._exit(4)
+"""
+
+
+def daemon():
+    """A command that puts itself into the background has ended: so has INIT."""
+    with Run(python(DAEMON)) as run:
+        same(run.popen.wait(PATIENCE), 4)
+
+
+def closed():
+    """Nothing open at all: the command begins, and its code counts."""
+    script = 'exec "$@" <&- >&- 2>&-'
+    with Run(["sh", "-c", "exit 6"], init=["sh", "-c", script, "sh", *INIT]) as run:
+        same(run.code(), 6)
 
 
 STORY = {
@@ -409,7 +476,13 @@ STORY = {
     "group": group,
     "inheritance": inheritance,
     "terminal": terminal,
+    "stopped and continued": stopped,
+    "daemon": daemon,
+    "closed descriptors": closed,
 }
+if PLACE == "child":
+    # A process of another PID namespace is no job that a shell could stop.
+    STORY["job"] = job
 
 
 def main():

@@ -188,16 +188,39 @@ fn zsh(options: &[Opt]) -> String {
     script
 }
 
+/// What stays the same of the script for fish: where options and tasks end, and
+/// behind them COMMAND's own completion.
+const FISH: &str = "\
+function __runsd_at_options
+    set -l words (commandline -opc)
+    set -e words[1]
+    while set -q words[1]
+        if test \"$words[1]\" = --
+            return 1
+        end
+        switch $words[1]
+            case @VALUED@
+                set -e words[1]
+            case '-*'
+            case '*'
+                return 1
+        end
+        set -e words[1]
+    end
+    return 0
+end
+complete -c runsd -n 'not __fish_seen_subcommand_from completions' -f -a \
+'(__fish_complete_subcommand)'
+";
+
 fn fish(options: &[Opt]) -> String {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
-    let mut script = String::from(
-        "# Behind the options, COMMAND's own completion.\n\
-         complete -c runsd -f -a '(__fish_complete_subcommand)'\n",
-    );
+    let valued = alternatives(options, |one| !matches!(one.values, Values::None));
+    let mut script = FISH.replace("@VALUED@", &valued.replace('|', " "));
     for (name, help) in TASKS {
         let _ = writeln!(
             script,
-            "complete -c runsd -n __fish_use_subcommand -f -a {name} -d '{}'",
+            "complete -c runsd -n __runsd_at_options -f -a {name} -d '{}'",
             quoted(help)
         );
     }
@@ -214,7 +237,7 @@ fn fish(options: &[Opt]) -> String {
         };
         let _ = writeln!(
             script,
-            "complete -c runsd -n __fish_use_subcommand -l {flag}{value} -d '{}'",
+            "complete -c runsd -n __runsd_at_options -l {flag}{value} -d '{}'",
             quoted(help)
         );
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::telemetry::Record;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
@@ -26,18 +28,25 @@ fn callers_at_once_get_one_report() {
     engine.wait(None).unwrap();
 }
 
-#[test]
-fn a_second_caller_with_less_time_shortens_the_wait_of_both() {
-    use std::io::Write;
-    // A service that takes requests and never answers.
-    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// An engine, an app that has sent this request through it, and its service,
+/// which has the request.
+fn under_way(request: &[u8]) -> (Engine, TcpStream, TcpStream) {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", service.local_addr().unwrap());
     let routes = format!(r#"[{{"name": "slow", "url": "{url}"}}]"#);
     let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
     let engine = builder.set("routes", &routes).start().unwrap();
-    let mut app = std::net::TcpStream::connect(engine.proxy_addrs()[0]).unwrap();
-    app.write_all(b"GET http://slow/ HTTP/1.1\r\nHost: slow\r\n\r\n").unwrap();
-    let _under_way = service.accept().unwrap();
+    let mut app = TcpStream::connect(engine.proxy_addrs()[0]).unwrap();
+    app.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    app.write_all(request).unwrap();
+    let (mut at_service, _) = service.accept().unwrap();
+    assert_ne!(at_service.read(&mut [0; 4096]).unwrap(), 0);
+    (engine, app, at_service)
+}
+
+#[test]
+fn a_second_caller_with_less_time_shortens_the_wait_of_both() {
+    let (engine, _app, _service) = under_way(b"GET http://slow/ HTTP/1.1\r\nHost: slow\r\n\r\n");
     let hour = Duration::from_secs(3600);
     let patient = thread::spawn({
         let engine = engine.clone();
@@ -50,6 +59,23 @@ fn a_second_caller_with_less_time_shortens_the_wait_of_both() {
     let hurried = engine.stop(Duration::ZERO).unwrap();
     assert_eq!((hurried.aborted, hurried), (1, patient.join().unwrap()));
     assert!(begun.elapsed() < hour / 60);
+}
+
+#[test]
+fn what_a_stop_cuts_is_reset_and_looks_like_no_end() {
+    // To this app an end of the connection would be the end of the body.
+    let (engine, mut app, mut service) =
+        under_way(b"GET http://slow/ HTTP/1.0\r\nHost: slow\r\n\r\n");
+    service.write_all(b"HTTP/1.1 200 OK\r\n\r\npart").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"part") {
+        let mut byte = [0];
+        app.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    assert_eq!(engine.stop(Duration::ZERO).unwrap().aborted, 1);
+    let cut = app.read(&mut [0]).unwrap_err();
+    assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]
