@@ -155,6 +155,31 @@ fn a_command_may_act_as_another_user() {
 }
 
 #[test]
+fn a_user_has_its_groups_and_its_home() {
+    let world = World::default();
+    let files = "echo app:x:4242:4343:An app:/home/app:/bin/sh >> /etc/passwd; \
+                 printf 'app:x:4343:\nfilms:x:4444:root,app\nsound:x:4545:app\nno:x:4646:apple\n' \
+                 >> /etc/group";
+    start(world.sim.command("sh").args(["-ec", files])).wait().ok();
+    let print = "id -u; id -g; id -G; echo $HOME";
+    let words = |user: &str| {
+        let mut command = world.command(&["--user", user], &["sh", "-c", print]);
+        let ran = start(command.env_remove("HOME")).wait();
+        ran.ok().split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    // As the system itself has it.
+    let mut reference = world.sim.command("setpriv");
+    reference.args(["--reuid=app", "--regid=app", "--init-groups", "sh", "-c", "id -G"]);
+    assert_eq!(start(&mut reference).wait().ok(), "4343 4444 4545\n");
+    for user in ["app", "4242"] {
+        assert_eq!(words(user), "4242 4343 4343 4444 4545 /home/app", "{user}");
+    }
+    assert_eq!(words("app:films"), "4242 4444 4444 /home/app");
+    assert_eq!(words("4949"), "4949 4949 4949 /");
+    assert_eq!(words("4949:films"), "4949 4444 4444 /");
+}
+
+#[test]
 fn every_flag_of_the_first_runsd_is_accepted() {
     let world = World::default();
     let ran = world.run(

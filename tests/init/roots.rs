@@ -78,28 +78,30 @@ fn furnished(world: &World) -> Place {
         .copy("runsd", &dist())
 }
 
-/// Runs `/runsd -- /fetch http://hello/` with this root.
-fn run(world: &World, place: &Place, user: &str, read_only: bool) -> Ran {
-    let ro = if read_only { "mount -o remount,bind,ro \"$1\" && " } else { "" };
+/// Runs `/runsd OPTIONS -- /fetch http://hello/` with this root.
+fn run(world: &World, place: &Place, user: &str, read_only: bool, options: &[&str]) -> Ran {
+    let ro = if read_only { "mount -o remount,bind,ro \"$root\" && " } else { "" };
     let script = format!(
-        "mount --bind \"$1\" \"$1\" && {ro}exec chroot --userspec=\"$2\" \"$1\" \
-         /runsd --ca-file /ca.pem -- /fetch http://hello/"
+        "root=$1 user=$2; shift 2; mount --bind \"$root\" \"$root\" && {ro}exec chroot \
+         --userspec=\"$user\" \"$root\" /runsd \"$@\" -- /fetch http://hello/"
     );
     let mut command = world.sim.command("unshare");
-    command.args(["-m", "sh", "-c", &script, "sh"]).arg(&place.0).arg(user);
+    command.args(["-m", "sh", "-c", &script, "sh"]).arg(&place.0).arg(user).args(options);
     start(&mut command).wait()
 }
+
+const TRUST: [&str; 2] = ["--ca-file", "/ca.pem"];
 
 /// Every user on this root, writable and read-only.
 fn every_user_gets_there(make: impl Fn(&World) -> Place, full_is_possible: bool) {
     for (user, read_only) in [("0:0", false), ("0:0", true), (NOBODY, false), (NOBODY, true)] {
         let world = World::default();
         let place = make(&world);
-        let ran = run(&world, &place, user, read_only);
+        let ran = run(&world, &place, user, read_only, &TRUST);
         let about = format!("user {user}, read-only {read_only}: {ran:#?}");
         let full = full_is_possible && user == "0:0" && !read_only;
-        let expected = if full { "200" } else { "200 by proxy" };
-        assert_eq!((ran.code, ran.out.trim()), (Some(0), expected), "{about}");
+        let expected = format!("200 as {user}{}", if full { "" } else { " by proxy" });
+        assert_eq!((ran.code, ran.out.trim()), (Some(0), &*expected), "{about}");
         let told = |what: &str| ran.err.lines().filter(|line| line.contains(what)).count();
         let (gives_way, assumes) = (usize::from(!full), usize::from(!full_is_possible));
         assert_eq!((told(GIVES_WAY), told(ASSUMES)), (gives_way, assumes), "{about}");
@@ -126,6 +128,22 @@ fn a_root_without_even_etc() {
             .copy("fetch", &program)
     };
     every_user_gets_there(make, false);
+}
+
+#[test]
+fn a_user_that_no_file_knows_and_certificates_that_no_file_holds() {
+    let program = fetch("static-user", "musl-gcc", &["-static"]);
+    let world = World::default();
+    let place = furnished(&world).copy("fetch", &program);
+    let user = ["--user", NOBODY];
+    // It is root that takes names over, and somebody else that uses them.
+    let ran = run(&world, &place, "0:0", false, &[&TRUST[..], &user].concat());
+    assert_eq!((ran.ok(), ran.err.as_str()), ("200 as 65534:65534\n", ""), "{ran:#?}");
+    // Without any, those that are built in are trusted, which the test's are not.
+    let ran = run(&world, &place, "0:0", false, &user);
+    assert_eq!(ran.ok(), "502 as 65534:65534\n", "{ran:#?}");
+    let told = ran.err.lines().filter(|line| line.contains("built-in set of Mozilla")).count();
+    assert_eq!(told, 1, "{ran:#?}");
 }
 
 #[test]

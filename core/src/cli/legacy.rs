@@ -164,6 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn one_dash_or_two_and_an_equals_sign_or_a_space_mean_the_same() {
+        let own = ["domain", "ndots", "nameserver", "user"].map(|name| (name, true));
+        for (name, takes_value) in KLOG.iter().chain(RENAMED).copied().chain(own) {
+            let with = |dashes: &str, between: &str| {
+                let value = if takes_value { format!("{between}3") } else { String::new() };
+                let split =
+                    split(format!("{dashes}{name}{value} app -x").split(' ').map(OsString::from));
+                assert_eq!(split.command, ["app", "-x"], "{dashes}{name}{value}");
+                split.flags
+            };
+            let said = with("-", "=");
+            assert_eq!(said.len() > 1, !KLOG.iter().any(|(klog, _)| *klog == name), "{name}");
+            for (dashes, between) in [("--", "="), ("-", " "), ("--", " ")] {
+                assert_eq!(with(dashes, between), said, "{dashes}{name}{between}");
+            }
+        }
+    }
+
+    #[test]
     fn todays_flags_may_be_typed_the_old_way() {
         assert_eq!(flags("-allow_project 5 app"), ["--allow-project=5"]);
         assert_eq!(flags("--strict app"), ["--strict"]);

@@ -1,5 +1,5 @@
 /* Fetches http://HOST/PATH as simple programs do: with getaddrinfo, or through
-   the proxy that http_proxy names. Prints the status. */
+   the proxy that http_proxy names. Prints the status, and as whom it runs. */
 #define _POSIX_C_SOURCE 200112L
 #include <netdb.h>
 #include <stdio.h>
@@ -54,6 +54,7 @@ int main(int argc, char **argv) {
         if (got <= 0) return 1;
         have += (size_t)got;
     }
-    printf("%.3s%s\n", answer + 9, proxy ? " by proxy" : "");
+    printf("%.3s as %d:%d%s\n", answer + 9, (int)getuid(), (int)getgid(),
+           proxy ? " by proxy" : "");
     return 0;
 }

@@ -111,10 +111,11 @@ fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
     }
     store.add_parsable_certificates(of_the_system(roots));
     if store.is_empty() {
-        log.info(
+        log.warn(
             "net",
             format_args!(
-                "this image has no trusted certificates; using the built-in set of Mozilla"
+                "this image has no trusted certificates; using the built-in set of Mozilla. \
+                 SSL_CERT_FILE or --ca-file names others"
             ),
         );
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
