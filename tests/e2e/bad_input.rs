@@ -37,6 +37,36 @@ fn a_mistake_on_the_command_line() {
 }
 
 #[test]
+fn a_mistake_in_a_variable_or_the_file() {
+    let file = std::env::temp_dir().join(format!("runsd-{}-mistakes.json", std::process::id()));
+    std::fs::write(&file, r#"{"alow": ["x"], "threads": 0}"#).expect("a temporary file");
+    let path = file.to_string_lossy().into_owned();
+    let plain = |variables: &[(&str, &str)], options: &[&str]| {
+        let mut command = Command::new(runsd());
+        command.args(options).args(["--", "true"]).env_clear().env("PATH", "/usr/bin:/bin");
+        start(command.envs(variables.iter().copied())).wait()
+    };
+    // All of them at once, each with where it stands.
+    let ran = plain(
+        &[("RUNSD_REGOIN", "us-east1"), ("RUNSD_NDOTS", "x"), ("RUNSD_CONFIG", &path)],
+        &["--mode", "fulll"],
+    );
+    let origins = [
+        "RUNSD_REGOIN: there is no such setting; did you mean RUNSD_REGION?",
+        "the environment variable RUNSD_NDOTS: \"x\"",
+        "did you mean \"allow\"?",
+        "\"threads\" in",
+        "--mode: \"fulll\"",
+        &path,
+    ];
+    says(&ran, 2, &origins);
+    std::fs::remove_file(&file).expect("the file");
+    // What cannot be a slip is somebody else's.
+    let others = [("RUNSD_VERSION", "1"), ("RUNSD_SERVICE_HOST", "10.0.0.1"), ("RUNSD_ENV", "x")];
+    says(&plain(&others, &[]), 0, &[]);
+}
+
+#[test]
 fn a_taken_port_leads_to_proxy_mode_or_with_strict_to_an_end() {
     for (address, port, flag) in
         [("127.0.0.1:80", "80", "--proxy-addr"), ("127.0.0.1:53", "53", "--dns-addr")]

@@ -121,7 +121,8 @@ On Cloud Run nothing needs to be set: `http://hello` reaches the service *hello*
 
 - **Flags** that take a value take it behind `=` or a space. Those with `…` may be repeated.
 - **Variables**: a list is a JSON array or comma-separated, `RUNSD_ROUTES` a JSON array alone. An
-  empty variable counts as unset.
+  empty variable counts as unset. A name one or two letters away from a setting's is a mistake;
+  other `RUNSD_` variables are anybody's.
 - **The file** is one JSON object, named by `--config FILE.json` or `RUNSD_CONFIG`; its schema is
   [runsd.schema.json](runsd.schema.json). `runsd serve` reads `routes` and `allow` of it again on
   SIGHUP.
