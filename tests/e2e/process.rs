@@ -1,11 +1,12 @@
 //! The care of COMMAND, and of resolv.conf around it.
 
 use runsd_tests::{Running, World, start};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A place where an app says that it has come to a point.
 struct Bell {
@@ -218,6 +219,31 @@ fn a_sidecar_serves_until_it_is_told_to_end() {
     sidecar.signal(libc::SIGTERM);
     let ran = sidecar.wait();
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:#?}");
+}
+
+#[test]
+fn a_sidecar_is_gone_before_the_platform_kills_it_whatever_hangs() {
+    let world = World::default();
+    let service = world.sim.enter(|| TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let route = format!("slow=http://{}", service.local_addr().expect("its address"));
+    let options = ["--resolv-conf-mode", "leave", "--route", &route, "serve"];
+    let sidecar = start(&mut world.command(&options, &[]));
+    let begun = Instant::now();
+    let mut app = loop {
+        match world.sim.enter(|| TcpStream::connect("127.0.0.1:80")) {
+            Ok(app) => break app,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(30), "{error}"),
+        }
+    };
+    app.write_all(b"GET / HTTP/1.1\r\nHost: slow\r\n\r\n").expect("the sidecar is there");
+    let (mut under_way, _) = service.accept().expect("the request");
+    assert_ne!(under_way.read(&mut [0; 1024]).expect("a head"), 0);
+    let told = Instant::now();
+    sidecar.signal(libc::SIGTERM);
+    assert_eq!(sidecar.wait().code, Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    let cut = app.read(&mut [0]).expect_err("it was no answer");
+    assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]

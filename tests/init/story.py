@@ -409,8 +409,7 @@ def job():
         for go_on in ("fg\n", "bg; fg\n"):
             shell.type_in("\x1a")
             shell.wait_for(r"Stopped[^\r\n]*sleep 604[\r\n]+PROMPT> ")
-            stopped = [state for _, state, name in processes().values() if name == "sleep"]
-            same(stopped, ["T"])
+            same([state(pid) for pid in descendants(shell.pid)], ["T", "T"])
             shell.type_in(go_on)
             shell.until_in_front("sleep")
         shell.type_in("\x03")

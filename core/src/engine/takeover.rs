@@ -275,21 +275,5 @@ fn nonce() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_engine_of_a_process_may_have_a_file() {
-        let path = PathBuf::from("/nonexistent/one-engine");
-        let claim = Claim::stake(&path).unwrap();
-        let second = Claim::stake(&path).map(|_| ()).unwrap_err();
-        assert_eq!(second.kind(), ErrorKind::Busy);
-        drop(claim);
-        assert!(Claim::stake(&path).is_ok());
-    }
-
-    #[test]
-    fn nonces_differ() {
-        assert_ne!(nonce(), nonce());
-    }
-}
+#[path = "takeover_tests.rs"]
+mod tests;
