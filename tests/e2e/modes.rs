@@ -201,8 +201,11 @@ fn on_the_platform_every_line_is_one_that_it_reads() {
         assert_eq!(found, Some(code), "{options:?}");
         assert!(message.contains(part) && !message.starts_with("error"), "{message}");
     }
-    let text = world.run(&["--log-format", "text"], &["no-such-program"]);
-    assert!(text.err.starts_with("runsd: error: cannot run"), "{text:#?}");
+    for (more, said) in [(&[][..], "cannot run"), (&["--threads", "0"], "--threads: ")] {
+        let options = [&["--log-format", "text"], more].concat();
+        let text = world.run(&options, &["no-such-program"]);
+        assert!(text.err.starts_with(&format!("runsd: error: {said}")), "{text:#?}");
+    }
 }
 
 #[test]

@@ -173,6 +173,11 @@ impl Builder {
 
     /// Reads every source and checks it.
     pub(crate) fn config(&self) -> Result<Config, Error> {
+        settings::resolve(&self.layers()).map_err(|problems| Error::config(&problems))
+    }
+
+    /// What every source says, from the strongest to the weakest.
+    pub(super) fn layers(&self) -> [Layer; 4] {
         let [mut own, inherited] = environment::layers(&self.lookup);
         environment::note_mistaken(&(self.variables)(), &mut own);
         let mut file = Layer::default();
@@ -183,8 +188,7 @@ impl Builder {
         if let Some(path) = &named {
             read_file(path, &mut file);
         }
-        let layers = [self.said.clone(), own, file, inherited];
-        settings::resolve(&layers).map_err(|problems| Error::config(&problems))
+        [self.said.clone(), own, file, inherited]
     }
 }
 
@@ -192,7 +196,7 @@ fn read_file(path: &Path, layer: &mut Layer) {
     match std::fs::read_to_string(path) {
         Ok(text) => layer.push_file(path, &text),
         Err(error) => {
-            let origin = Origin::File(path.to_owned(), "config".to_owned());
+            let origin = Origin::File(path.to_owned(), String::new());
             layer.problem(origin, format!("cannot read the file: {error}"));
         }
     }

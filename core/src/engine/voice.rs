@@ -6,8 +6,7 @@ use super::builder::Builder;
 use super::environment;
 use crate::cloudrun;
 use crate::settings::LogFormat;
-use crate::telemetry::{Format, Level, Record};
-use std::time::SystemTime;
+use crate::telemetry::Format;
 
 impl Builder {
     /// The form of log lines: as the setting says, else as the platform reads them.
@@ -25,12 +24,12 @@ impl Builder {
         cloudrun::detect(|name| environment::text(&self.lookup, name).is_some()).is_some()
     }
 
-    /// `text` as an error's line of the log, final newline included. Settings
-    /// that make no sense say nothing about its form.
+    /// `text` as an error's line of the log, final newline included.
     #[cfg(feature = "cli")]
     pub(crate) fn error_line(&self, text: &str) -> String {
-        let setting = self.config().map_or(LogFormat::Auto, |config| config.log_format);
-        let time = SystemTime::now();
+        use crate::telemetry::{Level, Record};
+        let setting = crate::settings::log_format(&self.layers());
+        let time = std::time::SystemTime::now();
         let record = Record { level: Level::Error, room: "cli", message: text, time };
         record.line(self.format(setting))
     }

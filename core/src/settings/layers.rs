@@ -1,6 +1,6 @@
 //! Layers: what was said where, and who wins.
 
-use super::config::Config;
+use super::config::{Config, LogFormat};
 use super::table::{self, Form, Setting};
 use serde_json::Value;
 use std::fmt;
@@ -15,7 +15,7 @@ pub enum Origin {
     Key(String),
     /// An environment variable.
     Variable(String),
-    /// The JSON file.
+    /// The JSON file, and the key in it; none for what is wrong with all of it.
     File(PathBuf, String),
 }
 
@@ -25,6 +25,7 @@ impl fmt::Display for Origin {
             Origin::Flag(flag) => f.write_str(flag),
             Origin::Key(key) => write!(f, "{key}"),
             Origin::Variable(name) => write!(f, "the environment variable {name}"),
+            Origin::File(path, key) if key.is_empty() => write!(f, "{}", path.display()),
             Origin::File(path, key) => write!(f, "{key:?} in {}", path.display()),
         }
     }
@@ -100,8 +101,8 @@ impl Layer {
                     }
                 }
             }
-            Ok(_) => self.problem(at("{"), "the file must hold one JSON object".to_owned()),
-            Err(error) => self.problem(at("{"), format!("the file is not JSON: {error}")),
+            Ok(_) => self.problem(at(""), "the file must hold one JSON object".to_owned()),
+            Err(error) => self.problem(at(""), format!("the file is not JSON: {error}")),
         }
     }
 
@@ -147,19 +148,29 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, Problems> {
     let mut config = Config::default();
     let mut problems: Vec<Problem> =
         layers.iter().flat_map(|layer| layer.problems.iter().cloned()).collect();
-    for setting in table::SETTINGS {
-        let said = layers
-            .iter()
-            // Within a source the last word counts.
-            .find_map(|layer| layer.values.iter().rev().find(|(key, _, _)| *key == setting.key));
-        if let Some((_, origin, values)) = said
-            && let Err(cause) = (setting.apply)(&mut config, values)
-        {
-            problems.push(Problem { origin: origin.to_string(), cause });
-        }
-    }
+    problems
+        .extend(table::SETTINGS.iter().filter_map(|setting| apply(setting, layers, &mut config)));
     problems.extend(contradictions(&config));
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
+/// How log lines are to look, whatever is wrong with other settings: in the log
+/// it is told.
+pub fn log_format(layers: &[Layer]) -> LogFormat {
+    let mut config = Config::default();
+    // A mistake in this one leaves it as it is.
+    let _ = table::find("log_format").and_then(|setting| apply(setting, layers, &mut config));
+    config.log_format
+}
+
+/// Puts the strongest value of one setting in place, or says what is wrong with it.
+fn apply(setting: &Setting, layers: &[Layer], config: &mut Config) -> Option<Problem> {
+    // Within a source the last word counts.
+    let of_layer =
+        |layer: &Layer| layer.values.iter().rev().find(|(key, _, _)| *key == setting.key).cloned();
+    let (_, origin, values) = layers.iter().find_map(of_layer)?;
+    let cause = (setting.apply)(config, &values).err()?;
+    Some(Problem { origin: origin.to_string(), cause })
 }
 
 /// What no single setting can see.
@@ -210,6 +221,29 @@ mod tests {
             "\"ndots\" in /r.json: cannot be [1]",
         ] {
             assert!(problems.contains(part), "{part}\n--\n{problems}");
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_list_is_looked_at() {
+        let mut layer = flag("route", "a");
+        let route = table::find("route").unwrap();
+        for bad in ["b=https://good.example", "c=ftp://odd.example"] {
+            layer.push(route, Origin::Flag("--route".to_owned()), bad.to_owned());
+        }
+        let problems = resolve(&[layer]).unwrap_err().to_string();
+        let expected = "--route: \"a\" is not NAME=URL; \"ftp://odd.example\" does not begin with \
+                        https:// or http://";
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn what_is_no_settings_file_is_named() {
+        for text in ["", "[]", "{"] {
+            let mut file = Layer::default();
+            file.push_file(Path::new("/r.json"), text);
+            let problems = resolve(&[file]).unwrap_err().to_string();
+            assert!(problems.starts_with("/r.json: the file "), "{text:?}: {problems}");
         }
     }
 

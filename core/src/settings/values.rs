@@ -97,15 +97,22 @@ pub(super) fn project_hash(given: &[String]) -> Result<String> {
 }
 
 pub(super) fn projects(given: &[String]) -> Result<Projects> {
-    let mut projects = Projects::default();
+    let any = given.iter().any(|one| one == "*");
+    let named: Vec<String> = given.iter().filter(|one| *one != "*").cloned().collect();
+    let numbers = all(&named, |one| project_number(std::slice::from_ref(one)))?;
+    Ok(Projects { any, numbers })
+}
+
+/// Every value of a list, or everything that is wrong with them.
+fn all<T>(given: &[String], check: impl Fn(&String) -> Result<T>) -> Result<Vec<T>> {
+    let (mut good, mut bad) = (Vec::with_capacity(given.len()), Vec::new());
     for one in given {
-        if one == "*" {
-            projects.any = true;
-        } else {
-            projects.numbers.push(project_number(std::slice::from_ref(one))?);
+        match check(one) {
+            Ok(value) => good.push(value),
+            Err(cause) => bad.push(cause),
         }
     }
-    Ok(projects)
+    if bad.is_empty() { Ok(good) } else { Err(bad.join("; ")) }
 }
 
 pub(super) fn domain(given: &[String]) -> Result<String> {
@@ -133,11 +140,11 @@ pub(super) fn addresses(given: &[String], port: u16) -> Result<Vec<SocketAddr>> 
             })
             .map_err(|_| format!("{text:?} is not an address with an optional port"))
     };
-    given.iter().map(address).collect()
+    all(given, address)
 }
 
 pub(super) fn each<T: FromStr<Err = String>>(given: &[String]) -> Result<Vec<T>> {
-    given.iter().map(|text| text.parse()).collect()
+    all(given, |text| text.parse())
 }
 
 pub(super) fn routes(given: &[String]) -> Result<Vec<Route>> {
@@ -145,10 +152,7 @@ pub(super) fn routes(given: &[String]) -> Result<Vec<Route>> {
 }
 
 pub(super) fn allowed(given: &[String]) -> Result<Vec<String>> {
-    given
-        .iter()
-        .map(|name| text(std::slice::from_ref(name)).map(|name| name.to_ascii_lowercase()))
-        .collect()
+    all(given, |name| text(std::slice::from_ref(name)).map(|name| name.to_ascii_lowercase()))
 }
 
 /// `HOST[:PORT]` without a scheme.
