@@ -49,6 +49,35 @@ fn three_failures_of_the_metadata_server_are_survived() {
 }
 
 #[test]
+fn a_refusal_of_the_metadata_server_is_believed_for_a_while() {
+    let world = World::default();
+    world.sim.metadata().fail_tokens(1, 403);
+    let ran = world.curl(&["http://hello/1", "http://hello/2"]);
+    assert!(ran.ok().ends_with(" 503"), "{ran:#?}");
+    assert!(ran.out.contains("answered 403"), "{}", ran.out);
+    assert_eq!(world.sim.metadata().token_fetches(), 1, "ten seconds have not passed");
+    assert!(world.sim.front().requests().is_empty());
+}
+
+#[test]
+fn a_token_given_by_hand_is_the_token() {
+    let world = World::default();
+    let url = "https://hello-123456789012.us-central1.run.app";
+    let script = format!(
+        "export CLOUD_RUN_ID_TOKEN=$(curl -sS -H 'Metadata-Flavor: Google' \
+         'http://metadata/computeMetadata/v1/instance/service-accounts/default/identity?audience={url}'); \
+         exec {} -- curl -sS -m 30 -w ' %{{http_code}}' http://hello/ http://orders/",
+        runsd_tests::runsd().display()
+    );
+    let ran = runsd_tests::start(world.sim.command("sh").args(["-c", &script])).wait();
+    assert!(ran.ok().starts_with("hello from hello (us-central1)\n 200"), "{ran:#?}");
+    assert!(ran.out.ends_with(" 401"), "it is sent whatever the audience: {}", ran.out);
+    assert!(!ran.err.contains("eyJ"), "{}", ran.err);
+    let ours = world.sim.front().requests();
+    assert_eq!(ours[0].audience, ours[1].audience);
+}
+
+#[test]
 fn the_apps_own_authorization_stays() {
     let world = World::default();
     answered(&world.curl(&["-H", "Authorization: Basic b3du", "http://hello/"]), 200);

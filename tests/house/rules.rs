@@ -51,6 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio::", &["core/src/net/tokio_io.rs", "core/src/proxy/h2/", "core/src/proxy/pool/h2"]),
     ("rustls", &["core/src/net/tls/"]),
     ("native_tls", &["core/src/net/tls/"]),
+    ("openssl::", &["core/src/net/tls/"]),
     ("hickory_proto::", &["core/src/dns/"]),
     ("httparse::", &["core/src/http1/"]),
     ("surf::", &["core/src/control/"]),

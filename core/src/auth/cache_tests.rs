@@ -10,13 +10,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 struct TestClock {
     zero: Instant,
     passed: Mutex<Duration>,
+    /// What the wall clock has moved while elapsed time stood still.
+    suspended: Mutex<Duration>,
+    /// Every pause that was asked for.
+    pauses: Mutex<Vec<Duration>>,
     sleepers: Mutex<Vec<(Duration, async_channel::Sender<()>)>>,
 }
 
 impl TestClock {
     fn new() -> Arc<TestClock> {
-        let (passed, sleepers) = (Mutex::default(), Mutex::default());
-        Arc::new(TestClock { zero: Instant::now(), passed, sleepers })
+        Arc::new(TestClock {
+            zero: Instant::now(),
+            passed: Mutex::default(),
+            suspended: Mutex::default(),
+            pauses: Mutex::default(),
+            sleepers: Mutex::default(),
+        })
+    }
+
+    /// The instance does not run for a while: no timer fires, and elapsed time
+    /// stands still.
+    fn suspend(&self, time: Duration) {
+        *self.suspended.lock().unwrap() += time;
     }
 
     fn advance(&self, time: Duration) {
@@ -40,11 +55,13 @@ impl Clock for TestClock {
     }
 
     fn wall(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_000_000) + *self.passed.lock().unwrap()
+        let moved = *self.passed.lock().unwrap() + *self.suspended.lock().unwrap();
+        UNIX_EPOCH + Duration::from_secs(1_000_000) + moved
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
         let (wake, woken) = async_channel::bounded(1);
+        self.pauses.lock().unwrap().push(time);
         let until = *self.passed.lock().unwrap() + time;
         self.sleepers.lock().unwrap().push((until, wake));
         Box::pin(async move {
@@ -68,6 +85,10 @@ enum Plan {
 }
 
 impl TokenSource for Source {
+    fn origin(&self) -> String {
+        "a list of plans".to_owned()
+    }
+
     fn fetch<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<IdToken, TokenError>> {
         Box::pin(async move {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
@@ -193,6 +214,95 @@ fn a_wait_ends_after_five_seconds_with_the_last_cause() {
     let world = world((0..2000).map(|_| Plan::Passing).collect(), None);
     let error = world.token_in_time().unwrap_err();
     assert_eq!((error.cause.as_str(), error.permanent), ("503", false));
+    let waited = *world.clock.passed.lock().unwrap();
+    assert!((WAIT..WAIT + Duration::from_millis(200)).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn pauses_after_failures_double_with_jitter_up_to_ten_seconds() {
+    let world = world((0..2000).map(|_| Plan::Passing).collect(), None);
+    world.cache.warm("a");
+    for _ in 0..400 {
+        world.settle();
+        // Somebody goes on asking, and time goes on.
+        assert!(world.cache.ready("a").is_none());
+        world.clock.advance(Duration::from_millis(100));
+    }
+    let pauses = world.clock.pauses.lock().unwrap().clone();
+    assert!(pauses.len() > 8, "{pauses:?}");
+    for (tries, pause) in pauses.iter().enumerate() {
+        let most = FIRST_PAUSE.saturating_mul(1 << tries.min(20)).min(LAST_PAUSE);
+        assert!(!pause.is_zero() && *pause <= most, "{tries}: {pause:?} of {most:?}");
+    }
+    let longest = pauses.iter().max().unwrap();
+    assert!(*longest > FIRST_PAUSE, "they grow: {pauses:?}");
+}
+
+#[test]
+fn a_token_that_ended_while_the_instance_stood_still_is_not_sent() {
+    let world = world(vec![], None);
+    assert!(world.token().is_ok());
+    // No timer has fired, and by elapsed time the token is a second old.
+    world.clock.suspend(Duration::from_secs(3595));
+    assert!(world.cache.ready("a").is_none());
+    assert_eq!(world.token().unwrap().bearer(), b"Bearer t1");
+    // Within the last four minutes a use alone starts the refresh.
+    world.clock.suspend(Duration::from_secs(3500));
+    assert_eq!(world.cache.ready("a").unwrap().bearer(), b"Bearer t1");
+}
+
+#[test]
+fn a_valid_token_is_served_while_its_refresh_is_under_way() {
+    let (open, gate) = async_channel::bounded(1);
+    let world = world(vec![], Some(gate));
+    open.try_send(()).unwrap();
+    assert!(world.token().is_ok());
+    world.clock.advance(Duration::from_secs(3400));
+    assert_eq!(world.token().unwrap().bearer(), b"Bearer t0");
+    world.settle();
+    assert_eq!(world.calls(), 2, "the refresh is under way");
+    assert_eq!(world.token().unwrap().bearer(), b"Bearer t0");
+    open.close();
+    world.settle();
+    assert_eq!(world.cache.ready("a").unwrap().bearer(), b"Bearer t1");
+}
+
+#[test]
+fn an_audience_used_within_ten_minutes_is_refreshed_and_another_is_not() {
+    for (last_use, calls) in [(2790, 2), (2740, 1)] {
+        let world = world(vec![], None);
+        assert!(world.token().is_ok());
+        world.settle();
+        world.clock.advance(Duration::from_secs(last_use));
+        assert!(world.cache.ready("a").is_some());
+        // 240 s before its end, and the most that jitter adds.
+        world.clock.advance(Duration::from_secs(3360 - last_use) + ASK_AGAIN);
+        world.settle();
+        assert_eq!(world.calls(), calls, "last used after {last_use} s");
+    }
+}
+
+#[test]
+fn the_audience_unused_for_longest_makes_room() {
+    let world = world(vec![], None);
+    for index in 0..ENTRIES {
+        world.clock.advance(Duration::from_millis(1));
+        world.cache.warm(&format!("a{index}"));
+    }
+    world.settle();
+    world.clock.advance(Duration::from_millis(1));
+    assert!(world.cache.ready("a0").is_some(), "used again");
+    world.clock.advance(Duration::from_millis(1));
+    world.cache.warm("new");
+    assert!(world.cache.known("a0").is_some());
+    assert!(world.cache.known("a1").is_none());
+}
+
+#[test]
+fn a_token_is_in_no_debug_output() {
+    let token = IdToken::new("sekret", UNIX_EPOCH, Some("a@b.c".to_owned()));
+    assert_eq!(token.bearer(), b"Bearer sekret");
+    assert!(!format!("{token:?}").contains("sekret"));
 }
 
 #[test]

@@ -15,13 +15,14 @@ use std::time::SystemTime;
 
 pub use cache::TokenCache;
 pub use jitter::jittered;
-pub use jwt::claims;
+pub use jwt::{base64, base64url, claims};
 
 /// A token that proves the caller to one audience. Its text appears in no log,
 /// error or `Debug` output.
 pub struct IdToken {
     bearer: Vec<u8>,
     expires: SystemTime,
+    issued: Option<SystemTime>,
     email: Option<String>,
 }
 
@@ -29,7 +30,12 @@ impl IdToken {
     /// A token from its text, its expiry by the wall clock and the caller's
     /// email where the token tells it.
     pub fn new(token: &str, expires: SystemTime, email: Option<String>) -> IdToken {
-        IdToken { bearer: format!("Bearer {token}").into_bytes(), expires, email }
+        IdToken { bearer: format!("Bearer {token}").into_bytes(), expires, issued: None, email }
+    }
+
+    /// The same token, which says when it was issued.
+    pub fn issued_at(self, issued: Option<SystemTime>) -> IdToken {
+        IdToken { issued, ..self }
     }
 
     /// The value of the header field that carries it: `Bearer …`.
@@ -40,6 +46,11 @@ impl IdToken {
     /// When it ends, by the wall clock.
     pub fn expires(&self) -> SystemTime {
         self.expires
+    }
+
+    /// When it was issued, by the issuer's clock, where the token tells it.
+    pub fn issued(&self) -> Option<SystemTime> {
+        self.issued
     }
 
     /// Who it proves, where the token tells it.
@@ -75,6 +86,9 @@ impl fmt::Display for TokenError {
 pub trait TokenSource: Send + Sync + 'static {
     /// Fetches a token once: no cache, no retry; those are the caller's.
     fn fetch<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<IdToken, TokenError>>;
+
+    /// Where its tokens come from, as half a sentence for people.
+    fn origin(&self) -> String;
 }
 
 /// The face of the token cache that the proxy sees.

@@ -171,7 +171,8 @@ fn after_help() -> StyledStr {
         "Every option is also an environment variable (--foo-bar: RUNSD_FOO_BAR) and a key of the \
          JSON file (foo_bar); a flag beats the environment, which beats the file.\n\n\
          Exit status: COMMAND's own; 128+N if signal N ended it; 126 if it cannot be executed, \
-         127 if it is not found; 2 for a mistake in the options; 70 if runsd itself fails.\n\n\
+         127 if it is not found; 2 for a mistake in the options; 70 if runsd itself fails. Of \
+         explain and doctor: 1 where something does not work, 0 where at most warnings are left.\n\n\
          On Cloud Run nothing needs to be set: http://hello reaches the service hello.",
     )
 }

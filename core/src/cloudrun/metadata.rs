@@ -1,9 +1,9 @@
 //! The metadata server: one call at a time, its answers checked.
 
 use super::METADATA_ADDRESS;
-use crate::control::{CallError, Client};
+use crate::control::{CallError, Client, Reply};
 use std::fmt::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// One call; a slow server is asked again rather than waited for.
 const CALL: Duration = Duration::from_secs(4);
@@ -11,8 +11,10 @@ const CALL: Duration = Duration::from_secs(4);
 /// Why the metadata server gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It may answer if asked again: 429, 5xx, no connection, silence.
+    /// It may answer if asked again: 429, 5xx.
     Passing(String),
+    /// No connection, or silence: there may be none, or none yet.
+    Unreachable(String),
     /// It will not: 4xx.
     Refused(String),
     /// Something answered that is not the metadata server.
@@ -21,7 +23,10 @@ pub enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Fault::Passing(text) | Fault::Refused(text) | Fault::Stranger(text)) = self;
+        let (Fault::Passing(text)
+        | Fault::Unreachable(text)
+        | Fault::Refused(text)
+        | Fault::Stranger(text)) = self;
         f.write_str(text)
     }
 }
@@ -31,13 +36,24 @@ impl fmt::Display for Fault {
 pub struct Metadata {
     client: Client,
     host: String,
+    limit: Duration,
 }
 
 impl Metadata {
     /// A client of the server at `host`, `HOST[:PORT]`; `None`: the platform's.
     pub fn new(client: Client, host: Option<&str>) -> Metadata {
         let host = host.map_or_else(|| METADATA_ADDRESS.to_string(), str::to_owned);
-        Metadata { client, host }
+        Metadata { client, host, limit: CALL }
+    }
+
+    /// The same server, of which an answer is awaited for `limit`.
+    pub fn within(&self, limit: Duration) -> Metadata {
+        Metadata { limit, ..self.clone() }
+    }
+
+    /// Where it is: `HOST[:PORT]`.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The region: `projects/N/regions/REGION`, or that of the zone.
@@ -75,14 +91,26 @@ impl Metadata {
         .await
     }
 
+    /// What time it is there, as [`Reply::date`] tells.
+    ///
+    /// # Errors
+    /// Every [`Fault`].
+    pub async fn clock(&self) -> Result<Option<SystemTime>, Fault> {
+        self.ask("project/numeric-project-id").await.map(|reply| reply.date())
+    }
+
     async fn text(&self, path: &str) -> Result<String, Fault> {
+        self.ask(path).await.map(|reply| reply.body.trim().to_owned())
+    }
+
+    async fn ask(&self, path: &str) -> Result<Reply, Fault> {
         let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
-        let called = self.client.get(&url, &[("Metadata-Flavor", "Google")], CALL).await;
+        let called = self.client.get(&url, &[("Metadata-Flavor", "Google")], self.limit).await;
         let at = format!("the metadata server at {}", self.host);
         let reply = called.map_err(|error| match error {
             CallError::Url(_) => Fault::Refused(format!("{at}: {error}")),
             CallError::Failed(_) | CallError::Timeout(_) => {
-                Fault::Passing(format!("{at} cannot be reached: {error}"))
+                Fault::Unreachable(format!("{at} cannot be reached: {error}"))
             }
         })?;
         if reply.header("metadata-flavor") != Some("Google") {
@@ -93,7 +121,7 @@ impl Metadata {
         }
         let short: String = reply.body.chars().filter(|c| !c.is_control()).take(200).collect();
         match reply.status {
-            200 => Ok(reply.body.trim().to_owned()),
+            200 => Ok(reply),
             status @ (429 | 500..) => {
                 Err(Fault::Passing(format!("{at} answered {status}: {short}")))
             }
@@ -107,7 +135,7 @@ fn last(path: &str) -> &str {
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -135,3 +163,7 @@ mod tests {
         assert_eq!(last("us-east1"), "us-east1");
     }
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod exchanges;

@@ -5,6 +5,8 @@
 //! generic rooms' two questions, [`crate::names::Directory`] and
 //! [`crate::auth::TokenSource`]; the engine puts it in their place.
 
+mod adc;
+mod answer;
 mod directory;
 mod meaning;
 mod metadata;
@@ -14,8 +16,9 @@ mod spent;
 mod token;
 mod urls;
 
+pub use adc::{AdcTokens, CredentialsPlace};
+pub use answer::{is_front_ends, remedy, unheard_region};
 pub use directory::{CloudRunDirectory, Rules};
-pub use meaning::meaning;
 pub use metadata::Metadata;
 pub use place::Place;
 pub use spent::is_spent;

@@ -1,6 +1,8 @@
 //! Regions: the codes of the older URLs, and what a misspelt one may have meant.
 //! A region that is not listed is as good as any other.
 
+use crate::settings::distance;
+
 /// Region and two-letter code, as observed in services' URLs.
 const CODES: &[(&str, &str)] = &[
     ("africa-south1", "bq"),
@@ -46,6 +48,24 @@ const CODES: &[(&str, &str)] = &[
     ("us-west3", "wm"),
     ("us-west4", "wn"),
 ];
+
+/// Regions without a code that anybody has seen.
+const OTHERS: &[&str] = &["asia-southeast3"];
+
+fn known() -> impl Iterator<Item = &'static str> {
+    CODES.iter().map(|(region, _)| *region).chain(OTHERS.iter().copied())
+}
+
+/// Whether a region is among those that runsd has heard of; others may exist.
+pub(super) fn is_known(region: &str) -> bool {
+    known().any(|known| known == region)
+}
+
+/// The region that `region` is probably a misspelling of.
+pub(super) fn nearest(region: &str) -> Option<&'static str> {
+    let near = known().map(|known| (distance(region, known), known));
+    near.filter(|(distance, _)| *distance <= 2).min().map(|(_, known)| known)
+}
 
 /// The two-letter code of a region.
 pub(super) fn code(region: &str) -> Option<&'static str> {

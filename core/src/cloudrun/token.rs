@@ -28,6 +28,10 @@ impl TokenSource for MetadataTokens {
             }
         })
     }
+
+    fn origin(&self) -> String {
+        format!("the metadata server at {}", self.0.host())
+    }
 }
 
 impl TokenSource for FixedToken {
@@ -38,6 +42,10 @@ impl TokenSource for FixedToken {
             })
         })
     }
+
+    fn origin(&self) -> String {
+        "the variable CLOUD_RUN_ID_TOKEN, for every audience".to_owned()
+    }
 }
 
 fn error(audience: &str, cause: String, permanent: bool) -> TokenError {
@@ -46,17 +54,19 @@ fn error(audience: &str, cause: String, permanent: bool) -> TokenError {
 
 /// Reads expiry and email from the payload. The signature is the receiver's to
 /// check; a token whose payload cannot be read is used for an hour.
-fn id_token(text: &str) -> Result<IdToken, String> {
+pub(super) fn id_token(text: &str) -> Result<IdToken, String> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b)) {
         return Err("the answer is not a JSON Web Token".to_owned());
     }
     let claims = crate::auth::claims(text);
     let claim = |name: &str| claims.as_ref().and_then(|claims| claims.get(name));
-    let expires = claim("exp")
-        .and_then(Value::as_u64)
-        .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    let time = |name: &str| {
+        let seconds = claim(name).and_then(Value::as_u64)?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    };
     let email = claim("email").and_then(Value::as_str).map(str::to_owned);
-    Ok(IdToken::new(text, expires.unwrap_or_else(|| SystemTime::now() + LIFETIME), email))
+    let expires = time("exp").unwrap_or_else(|| SystemTime::now() + LIFETIME);
+    Ok(IdToken::new(text, expires, email).issued_at(time("iat")))
 }
 
 #[cfg(test)]

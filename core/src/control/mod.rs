@@ -4,12 +4,14 @@
 //! token exchange. It must not know which APIs; `cloudrun` does. Neither crate
 //! gets a runtime of its own: the stream is ours, and so is the time limit.
 
-use crate::net::{Alpn, Dialer, Secure, deadline};
+mod date;
+
+use crate::net::{Alpn, BoxFuture, Dialer, Secure, deadline};
 use futures_lite::AsyncReadExt;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use surf::http::{Method, Request, Response, Url};
 
 /// No API that runsd calls answers with more, in bytes.
@@ -30,6 +32,18 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A reply as a test needs it.
+    #[cfg(test)]
+    pub fn new(status: u16, body: String) -> Reply {
+        Reply { status, body, headers: Vec::new() }
+    }
+
+    /// When it was sent by the server's clock: whole seconds. The HTTP library puts
+    /// our own time in the place of a date that the server does not send.
+    pub fn date(&self) -> Option<SystemTime> {
+        date::read(self.header("date")?)
+    }
+
     /// The value of a header field; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -67,21 +81,46 @@ impl Client {
     ///
     /// # Errors
     /// Every [`CallError`]; a status of any kind is an answer.
-    pub async fn get(
+    pub fn get(
         &self,
         url: &str,
         headers: &[(&str, &str)],
         limit: Duration,
-    ) -> Result<Reply, CallError> {
-        let parsed = Url::parse(url).map_err(|_| CallError::Url(url.to_owned()))?;
-        let mut request = surf::Request::new(Method::Get, parsed);
-        for (name, value) in headers {
-            request.set_header(*name, *value);
-        }
-        match deadline(limit, self.exchange(request)).await {
-            Ok(reply) => reply.map_err(|error| CallError::Failed(error.to_string())),
-            Err(_) => Err(CallError::Timeout(limit)),
-        }
+    ) -> BoxFuture<'_, Result<Reply, CallError>> {
+        self.call(request(Method::Get, url, headers), limit)
+    }
+
+    /// A POST of `body`, whose media type stands first; else as [`Client::get`].
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        (media, body): (&str, String),
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Reply, CallError>> {
+        let request = request(Method::Post, url, headers).map(|mut request| {
+            request.set_body(body);
+            request.set_header("Content-Type", media);
+            request
+        });
+        self.call(request, limit)
+    }
+
+    /// In a box: calls are rare, and every caller would be built around a copy.
+    fn call(
+        &self,
+        request: Result<surf::Request, CallError>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Reply, CallError>> {
+        Box::pin(async move {
+            match deadline(limit, self.exchange(request?)).await {
+                Ok(reply) => reply.map_err(|error| CallError::Failed(error.to_string())),
+                Err(_) => Err(CallError::Timeout(limit)),
+            }
+        })
     }
 
     async fn exchange(&self, request: surf::Request) -> surf::Result<Reply> {
@@ -98,6 +137,20 @@ impl Client {
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Reply { status: response.status().into(), body, headers })
     }
+}
+
+/// A request without a body.
+fn request(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> Result<surf::Request, CallError> {
+    let parsed = Url::parse(url).map_err(|_| CallError::Url(url.to_owned()))?;
+    let mut request = surf::Request::new(method, parsed);
+    for (name, value) in headers {
+        request.set_header(*name, *value);
+    }
+    Ok(request)
 }
 
 /// One connection per call: control calls are too rare to keep any open.
@@ -145,7 +198,8 @@ mod tests {
         Client::new(Arc::new(Dialer::new(resolve, Vec::new(), tls, OwnAddresses::default())))
     }
 
-    /// A server that answers one request with `answer` and tells what it got.
+    /// A server that answers one request with `answer` and tells what it got: the
+    /// head, and of a body as much as its length says.
     fn server(answer: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/path?q=1", listener.local_addr().unwrap());
@@ -157,8 +211,14 @@ mod tests {
                 stream.read_exact(&mut byte).unwrap();
                 head.extend(byte);
             }
+            let mut text = String::from_utf8(head).unwrap();
+            let lower = text.to_ascii_lowercase();
+            let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).unwrap();
             stream.write_all(answer).unwrap();
-            String::from_utf8(head).unwrap()
+            text.push_str(&String::from_utf8(body).unwrap());
+            text
         });
         (url, thread)
     }
@@ -175,6 +235,22 @@ mod tests {
         let head = server.join().unwrap().to_ascii_lowercase();
         assert!(head.starts_with("get /path?q=1 http/1.1\r\n"), "{head}");
         assert!(head.contains("x-asked: yes\r\n"), "{head}");
+    }
+
+    #[test]
+    fn a_body_is_posted_with_its_type_and_length() {
+        let (url, server) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let body = ("application/x-www-form-urlencoded", "a=b&c=d".to_owned());
+        let call = client();
+        let reply =
+            block_on(call.post(&url, &[("X-Asked", "yes")], body, Duration::from_secs(5))).unwrap();
+        assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
+        let request = server.join().unwrap();
+        assert!(request.starts_with("POST /path?q=1 HTTP/1.1\r\n"), "{request}");
+        assert!(request.ends_with("\r\n\r\na=b&c=d"), "{request}");
+        let lower = request.to_ascii_lowercase();
+        assert!(lower.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
+        assert!(lower.contains("content-length: 7\r\n"), "{request}");
     }
 
     #[test]

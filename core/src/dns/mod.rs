@@ -23,7 +23,7 @@ mod zone;
 
 pub use forward::Forwarder;
 pub use hosts::Hosts;
-pub use probe::{is_alive, probe};
+pub use probe::{is_alive, look_up, probe};
 pub use resolv_conf::{Original, ResolvConf, Restored, TakeOver, Wanted, read_original};
 pub use resolve::resolver;
 pub use server::Server;

@@ -27,6 +27,16 @@ pub fn is_alive(server: SocketAddr, name: &str, timeout: Duration) -> io::Result
     ask(server, name, rtype::A, timeout).map(|_| ())
 }
 
+/// Asks `server` for the IPv4 addresses of `name`, as an app's resolver would.
+/// Blocks for at most `timeout`.
+///
+/// # Errors
+/// As [`is_alive`].
+pub fn look_up(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Vec<Ipv4Addr>> {
+    let packet = ask(server, name, rtype::A, timeout)?;
+    Ok(addresses(&packet).unwrap_or_default())
+}
+
 /// Sends one question and waits for the packet that answers it.
 fn ask(server: SocketAddr, name: &str, kind: u16, timeout: Duration) -> io::Result<Vec<u8>> {
     let silence = || io::Error::from(io::ErrorKind::TimedOut);
@@ -58,6 +68,22 @@ fn ask(server: SocketAddr, name: &str, kind: u16, timeout: Duration) -> io::Resu
             return Ok(packet.to_vec());
         }
     }
+}
+
+/// The addresses among the answers.
+fn addresses(packet: &[u8]) -> Option<Vec<Ipv4Addr>> {
+    let mut reader = Reader::new(packet);
+    let header = reader.header()?;
+    reader.plain_name()?;
+    reader.take(4)?;
+    let mut found = Vec::new();
+    for _ in 0..header.counts[1] {
+        let record = reader.record()?;
+        if let (rtype::A, Ok(octets)) = (record.rtype, <[u8; 4]>::try_from(record.data)) {
+            found.push(Ipv4Addr::from(octets));
+        }
+    }
+    Some(found)
 }
 
 /// The first string of the first TXT among the answers.

@@ -5,8 +5,8 @@ use super::error::{Error, ErrorKind};
 use super::threads::Threads;
 use crate::auth::{TokenCache, TokenSource, Tokens};
 use crate::cloudrun::{
-    CloudRunDirectory, FixedToken, METADATA_ADDRESS, Metadata, MetadataTokens, Place, RESERVED,
-    Rules,
+    AdcTokens, CloudRunDirectory, CredentialsPlace, FixedToken, METADATA_ADDRESS, Metadata,
+    MetadataTokens, Place, RESERVED, Rules,
 };
 use crate::control::Client;
 use crate::dns::{Forwarder, Hosts, ResolvConf};
@@ -35,8 +35,13 @@ pub(super) struct Plans {
     pub(super) on_platform: bool,
     /// The port that the app was told to listen on.
     pub(super) app_port: Option<u16>,
+    /// Whether names without a route are services all the same: somebody asks
+    /// elsewhere what would become of them on the platform.
+    pub(super) as_if_there: bool,
     /// A token that the user gives for every audience.
     pub(super) fixed_token: Option<String>,
+    /// Whose identity it is elsewhere than on the platform.
+    pub(super) credentials: CredentialsPlace,
     /// Whether the environment says which certificates are trusted.
     pub(super) names_certificates: bool,
     /// The variables of a proxy that the environment already names.
@@ -53,6 +58,8 @@ impl Plans {
             config,
             log,
             on_platform,
+            as_if_there: false,
+            credentials: CredentialsPlace::find(|name| environment::text(lookup, name)),
             fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
             names_certificates: ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set),
             app_port: environment::text(lookup, "PORT").and_then(|port| port.parse().ok()),
@@ -90,6 +97,9 @@ pub(super) struct Base {
     pub(super) counters: Arc<Counters>,
     pub(super) failed: async_channel::Receiver<String>,
     pub(super) tokens: Arc<dyn Tokens>,
+    /// Where the tokens come from.
+    pub(super) source: Arc<dyn TokenSource>,
+    pub(super) metadata: Metadata,
     pub(super) dialer: Arc<Dialer>,
     executing: Arc<Executing>,
     threads: Threads,
@@ -122,11 +132,9 @@ impl Base {
         if plans.on_platform {
             place.look_up(&metadata, &tasks, &clock);
         }
-        let source: Arc<dyn TokenSource> = match &plans.fixed_token {
-            Some(token) => Arc::new(FixedToken(token.clone())),
-            None => Arc::new(MetadataTokens(metadata)),
-        };
-        let tokens: Arc<dyn Tokens> = Arc::new(TokenCache::new(source, clock, tasks.clone()));
+        let source = source(plans, &metadata, &dialer, &clock);
+        let cache = TokenCache::new(source.clone(), clock, tasks.clone());
+        let tokens: Arc<dyn Tokens> = Arc::new(cache);
         let grammar = Grammar::new(&config.domain, RESERVED);
         let directory = Arc::new(CloudRunDirectory::new(grammar, rules(plans), place.clone()));
         let drain = Drain::default();
@@ -140,6 +148,8 @@ impl Base {
             counters,
             failed,
             tokens,
+            source,
+            metadata,
             dialer,
             executing,
             threads,
@@ -205,6 +215,25 @@ fn spare_descriptors() -> io::Result<()> {
     held.map(drop)
 }
 
+/// Who says who we are: the user, on the platform the metadata server and nobody
+/// else, and elsewhere whatever credentials the machine has.
+fn source(
+    plans: &Plans,
+    metadata: &Metadata,
+    dialer: &Arc<Dialer>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn TokenSource> {
+    if let Some(token) = &plans.fixed_token {
+        return Arc::new(FixedToken(token.clone()));
+    }
+    if plans.on_platform {
+        return Arc::new(MetadataTokens(metadata.clone()));
+    }
+    let client = Client::new(dialer.clone());
+    let (place, log) = (plans.credentials.clone(), plans.log.clone());
+    Arc::new(AdcTokens::new(place, client, metadata, clock.clone(), log))
+}
+
 /// Where every other name is asked: what the user says, else what resolv.conf
 /// says, else the platform's own resolver.
 fn nameservers(plans: &Plans, resolv_conf: &ResolvConf) -> Vec<SocketAddr> {
@@ -227,6 +256,6 @@ fn rules(plans: &Plans) -> Rules {
         any_project: config.allow_projects.any,
         projects: config.allow_projects.numbers.clone(),
         hash: config.project_hash.clone(),
-        by_grammar: plans.on_platform,
+        by_grammar: plans.on_platform || plans.as_if_there,
     }
 }

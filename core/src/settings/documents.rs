@@ -128,7 +128,8 @@ On Cloud Run nothing needs to be set: `http://hello` reaches the service *hello*
   SIGHUP.
 - `CLOUD_RUN_PROJECT_HASH` and `GCE_METADATA_HOST` stand for `project_hash` and `metadata_host`
   where nothing else says them. `CLOUD_RUN_ID_TOKEN` is a token to send instead of the metadata
-  server's, for trying things out elsewhere.
+  server's, for trying things out elsewhere. Off Cloud Run tokens come by
+  [application default credentials](laptop.md).
 
 ";
 

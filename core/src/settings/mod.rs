@@ -18,3 +18,4 @@ mod values;
 pub use config::{Config, LogFormat, ModeChoice, ResolvConfMode, UpstreamHttp};
 pub use layers::{Layer, Origin, Problems, log_format, resolve};
 pub use table::{Form, SETTINGS, Scope, Setting, find, misspelt};
+pub use values::distance;

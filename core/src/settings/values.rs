@@ -169,7 +169,7 @@ pub(super) fn host_port(given: &[String]) -> Result<String> {
 }
 
 /// How many letters must be added, taken away or changed (Levenshtein).
-pub(super) fn distance(one: &str, other: &str) -> usize {
+pub fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.bytes().enumerate() {
         let mut diagonal = i;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use cloudrun_sim::Options;
+use cloudrun_sim::{Login, Options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,25 @@ pub(crate) struct Place {
     /// A service whose callers get 403 (repeatable).
     #[arg(long, value_name = "SERVICE")]
     deny: Vec<String>,
+    /// A further service that needs no token (repeatable).
+    #[arg(long, value_name = "SERVICE")]
+    public: Vec<String>,
+    /// A service whose ingress is internal: to this caller it does not exist
+    /// (repeatable).
+    #[arg(long, value_name = "SERVICE")]
+    internal: Vec<String>,
+    /// An audience that a service takes besides its URL (repeatable).
+    #[arg(long, value_name = "SERVICE=AUDIENCE", value_parser = assignment)]
+    audience: Vec<(String, String)>,
+    /// How long a service waits before it answers (repeatable).
+    #[arg(long, value_name = "SERVICE=MS", value_parser = latency)]
+    latency: Vec<(String, Duration)>,
+    /// Run the command as on a laptop: off Cloud Run, without a metadata server, and
+    /// logged in with the key of a service account, as a user, as a user who acts as
+    /// a service account, with another provider's token, or not at all.
+    #[arg(long, value_name = "LOGIN", num_args = 0..=1, require_equals = true)]
+    #[arg(value_parser = login, default_missing_value = "impersonated")]
+    laptop: Option<Login>,
     /// The round-trip time to the front end, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     rtt: u64,
@@ -127,6 +146,23 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn latency(text: &str) -> Result<(String, Duration), String> {
+    let (service, time) = assignment(text)?;
+    let time = time.parse().map_err(|_| "want SERVICE=MS".to_owned())?;
+    Ok((service, Duration::from_millis(time)))
+}
+
+fn login(text: &str) -> Result<Login, String> {
+    match text {
+        "none" => Ok(Login::None),
+        "key" => Ok(Login::Key),
+        "user" => Ok(Login::User),
+        "impersonated" => Ok(Login::Impersonated),
+        "external" => Ok(Login::External),
+        _ => Err("want none, key, user, impersonated or external".to_owned()),
+    }
+}
+
 impl Place {
     /// What the library calls these.
     pub(crate) fn options(&self) -> Options {
@@ -138,6 +174,11 @@ impl Place {
             service: self.service_name.clone(),
             services: self.services.clone(),
             deny: self.deny.clone(),
+            public: self.public.clone(),
+            internal: self.internal.clone(),
+            audiences: self.audience.clone(),
+            latency: self.latency.clone(),
+            laptop: self.laptop,
             rtt: Duration::from_millis(self.rtt),
             loopback: self.loopback,
             ipv6: !self.no_ipv6,

@@ -279,6 +279,7 @@ fn address_of(name: &str) -> Option<Ipv4Addr> {
     match name {
         "metadata.google.internal" => Some(METADATA),
         "example.com" | "www.example.com" => Some(EXTERNAL),
+        name if crate::google::is_endpoint(name) => Some(FRONT),
         _ => {
             let (label, zone) = name.strip_suffix(".run.app")?.rsplit_once('.')?;
             let below = !label.is_empty() && (zone == "a" || crate::regions::is_region(zone));

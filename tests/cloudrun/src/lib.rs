@@ -5,7 +5,9 @@
 //! another network namespace, is the cloud with three servers:
 //! - [`Metadata`]: the metadata server, which hands out identity tokens;
 //! - [`Dns`]: the nameserver;
-//! - [`Front`]: the front end, which checks tokens and lets services answer.
+//! - [`Front`]: the front end, which checks tokens and lets services answer; by its
+//!   address [`Google`] is reached too, the endpoints that give tokens to who is
+//!   logged in elsewhere.
 //!
 //! Unchanged programs run inside ([`Sim::command`]); tests read what the servers
 //! saw and script how they fail. Nothing of the machine is changed, and nothing
@@ -30,6 +32,7 @@ mod authority;
 mod dns;
 mod error;
 mod front;
+pub mod google;
 mod kernel;
 mod link;
 mod metadata;
@@ -46,6 +49,7 @@ mod wire;
 pub use dns::{Behaviour, Dns, Query};
 pub use error::Error;
 pub use front::{Front, Seen};
+pub use google::{Google, Login};
 pub use kernel::signal;
 pub use metadata::Metadata;
 pub use options::{Observer, Options};

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::options::Options;
-use crate::token::Mint;
+use crate::token::{Mint, now};
 use crate::wire::{self, Head, Wire};
 
 const PREFIX: &str = "/computeMetadata/v1/";
@@ -25,6 +25,8 @@ struct Script {
     token_failures: (usize, u16),
     delay: Duration,
     silent: bool,
+    absent: bool,
+    ahead: i64,
 }
 
 struct Facts {
@@ -66,7 +68,8 @@ impl Metadata {
             number: options.project_number.clone(),
             id: options.project_id.clone(),
         };
-        Self(Arc::new(Shared { script: Mutex::default(), facts, mint }))
+        let script = Script { absent: options.laptop.is_some(), ..Script::default() };
+        Self(Arc::new(Shared { script: Mutex::new(script), facts, mint }))
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -110,6 +113,11 @@ impl Metadata {
         self.script().silent = silent;
     }
 
+    /// Whether there is no such server: connections are closed at once.
+    pub fn absent(&self, absent: bool) {
+        self.script().absent = absent;
+    }
+
     /// How long tokens made from now on live (whole seconds).
     pub fn token_lifetime(&self, lifetime: Duration) {
         self.0.mint.set_lifetime(lifetime);
@@ -118,6 +126,17 @@ impl Metadata {
     /// Changes the service account's email.
     pub fn set_email(&self, email: &str) {
         self.0.mint.set_email(email);
+    }
+
+    /// From now on its clock is ahead of this machine's by so many seconds, or
+    /// behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.script().ahead = ahead;
+    }
+
+    /// Seconds since 1970 by its own clock.
+    fn clock(&self) -> u64 {
+        now().saturating_add_signed(self.script().ahead)
     }
 
     /// Accepts and answers until the simulation ends.
@@ -138,6 +157,9 @@ impl Metadata {
     }
 
     async fn connection(&self, mut wire: Wire) -> io::Result<()> {
+        if self.script().absent {
+            return Ok(());
+        }
         while let Some(head) = wire.head().await? {
             let (delay, silent) = {
                 let mut script = self.script();
@@ -155,10 +177,11 @@ impl Metadata {
             let reason = reason.and_then(|code| code.canonical_reason()).unwrap_or("Unknown");
             let text = format!(
                 "HTTP/1.1 {} {reason}\r\nMetadata-Flavor: Google\r\nContent-Type: {}\r\n\
-                 Server: Metadata Server for VM\r\nContent-Length: {}\r\n\
+                 Date: {}\r\nServer: Metadata Server for VM\r\nContent-Length: {}\r\n\
                  X-XSS-Protection: 0\r\nX-Frame-Options: SAMEORIGIN\r\n\r\n{}",
                 reply.status,
                 reply.kind,
+                wire::http_date(self.clock()),
                 reply.body.len(),
                 reply.body
             );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::front::Seen;
+use crate::google::Login;
 
 /// Called with every request whose status has just been decided.
 pub type Observer = Arc<dyn Fn(&Seen) + Send + Sync>;
@@ -28,6 +29,19 @@ pub struct Options {
     pub services: Vec<String>,
     /// Services whose callers get 403 from the start.
     pub deny: Vec<String>,
+    /// Further services that need no token; they answer like `public`.
+    pub public: Vec<String>,
+    /// Services whose ingress is internal: from here they do not exist.
+    pub internal: Vec<String>,
+    /// Services and an audience of their own that their tokens may be for, besides
+    /// the URL.
+    pub audiences: Vec<(String, String)>,
+    /// Services and how long each waits before it answers.
+    pub latency: Vec<(String, Duration)>,
+    /// The command runs on a laptop instead: nothing of Cloud Run is in its
+    /// environment, no metadata server answers, and this is how somebody is logged
+    /// in there.
+    pub laptop: Option<Login>,
     /// The round-trip time between the instance and the front end (0).
     pub rtt: Duration,
     /// Everything on 127.0.0.1 and kernel-chosen ports, without namespaces (false).
@@ -53,6 +67,11 @@ impl Default for Options {
             email: "123456789012-compute@developer.gserviceaccount.com".into(),
             services: Vec::new(),
             deny: Vec::new(),
+            public: Vec::new(),
+            internal: Vec::new(),
+            audiences: Vec::new(),
+            latency: Vec::new(),
+            laptop: None,
             rtt: Duration::ZERO,
             loopback: false,
             apart: true,
@@ -70,6 +89,7 @@ impl fmt::Debug for Options {
             .field("project_number", &self.project_number)
             .field("service", &self.service)
             .field("rtt", &self.rtt)
+            .field("laptop", &self.laptop)
             .field("loopback", &self.loopback)
             .field("ipv6", &self.ipv6)
             .finish_non_exhaustive()

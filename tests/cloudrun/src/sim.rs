@@ -20,6 +20,7 @@ use crate::authority::{self, Authority};
 use crate::dns::Dns;
 use crate::error::{Error, Step};
 use crate::front::{Front, Sockets};
+use crate::google::{Google, Login};
 use crate::metadata::Metadata;
 use crate::namespace::{self, Files, Namespaces, Network};
 use crate::options::Options;
@@ -53,10 +54,13 @@ pub struct Sim {
     metadata: Metadata,
     dns: Dns,
     front: Front,
+    google: Google,
     authority: Arc<Authority>,
     endpoints: Endpoints,
     namespaces: Option<Namespaces>,
     directory: PathBuf,
+    /// Of the user of a laptop.
+    home: Option<PathBuf>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -92,16 +96,19 @@ impl Sim {
         if !options.loopback {
             namespace::gain_privilege()?;
         }
-        let random = Error::Setup {
+        let random = || Error::Setup {
             step: "making the tokens' secret".into(),
             cause: io::Error::other("the system has no random numbers"),
         };
-        let mint = Arc::new(Mint::new(&options.email).ok_or(random)?);
+        let mint = Arc::new(Mint::new(&options.email).ok_or_else(random)?);
+        let google = Google::new(Arc::clone(&mint)).ok_or_else(random)?;
         let authority = Arc::new(Authority::new()?);
         let metadata = Metadata::new(&options, Arc::clone(&mint));
         let dns = Dns::default();
-        let (front, commands) = Front::new(options.clone(), mint, Arc::clone(&authority))?;
+        let tokens = (mint, google.clone());
+        let (front, commands) = Front::new(options.clone(), tokens, Arc::clone(&authority))?;
         let directory = fresh_directory()?;
+        let home = options.laptop.map(|login| home(&google, login)).transpose()?;
         let (stop, stopped) = oneshot::channel();
         let (report, ready) = mpsc::channel();
         let parts =
@@ -116,10 +123,12 @@ impl Sim {
             metadata,
             dns,
             front,
+            google,
             authority,
             endpoints: Endpoints::inside(),
             namespaces: None,
             directory,
+            home,
             stop: Some(stop),
             thread: Some(spawned.step("starting a thread")?),
         };
@@ -172,6 +181,11 @@ impl Sim {
     /// The front end.
     pub fn front(&self) -> &Front {
         &self.front
+    }
+
+    /// The endpoints that give tokens to who is logged in elsewhere.
+    pub fn google(&self) -> &Google {
+        &self.google
     }
 
     /// Where the servers listen.
@@ -241,17 +255,22 @@ impl Sim {
     /// What [`Sim::command`] puts into the environment.
     pub fn environment(&self) -> Vec<(String, String)> {
         let service = &self.options.service;
-        let home = if self.namespaces.is_some() { None } else { env::var("HOME").ok() };
+        let own = if self.namespaces.is_some() { None } else { env::var("HOME").ok() };
+        let home = self.home.as_ref().map(|home| home.display().to_string()).or(own);
         let mut all = vec![
             // The image is this machine, so its programs are where they always are.
             ("PATH", env::var("PATH").unwrap_or_else(|_| PATH.to_owned())),
             ("HOME", home.unwrap_or_else(|| "/root".to_owned())),
-            ("PORT", "8080".to_owned()),
-            ("K_SERVICE", service.clone()),
-            ("K_REVISION", format!("{service}-00001-abc")),
-            ("K_CONFIGURATION", service.clone()),
-            ("CLOUD_RUN_TIMEOUT_SECONDS", "300".to_owned()),
         ];
+        if self.home.is_none() {
+            all.extend([
+                ("PORT", "8080".to_owned()),
+                ("K_SERVICE", service.clone()),
+                ("K_REVISION", format!("{service}-00001-abc")),
+                ("K_CONFIGURATION", service.clone()),
+                ("CLOUD_RUN_TIMEOUT_SECONDS", "300".to_owned()),
+            ]);
+        }
         if self.namespaces.is_none() {
             let Endpoints { metadata, dns, front, .. } = self.endpoints;
             all.extend([
@@ -260,9 +279,11 @@ impl Sim {
                 ("RUNSD_CONNECT_TO", format!(":443:{front}")),
                 ("RUNSD_CA_FILE", self.directory.join("ca.pem").display().to_string()),
                 ("RUNSD_NAMESERVERS", dns.to_string()),
-                // The machine's own ports and resolv.conf are not the instance's.
-                ("RUNSD_MODE", "proxy".to_owned()),
             ]);
+            if self.home.is_none() {
+                // The machine's own ports and resolv.conf are not the instance's.
+                all.push(("RUNSD_MODE", "proxy".to_owned()));
+            }
         }
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -283,6 +304,9 @@ impl Drop for Sim {
         // The mount namespace must go first: it covers this directory.
         self.namespaces = None;
         let _ = fs::remove_dir_all(&self.directory);
+        if let Some(home) = &self.home {
+            let _ = fs::remove_dir_all(home);
+        }
     }
 }
 
@@ -334,6 +358,20 @@ fn fresh_directory() -> Result<PathBuf, Error> {
             }
         }
     }
+}
+
+/// A folder of a user who is logged in this way.
+fn home(google: &Google, login: Login) -> Result<PathBuf, Error> {
+    let home = fresh_directory()?;
+    let gcloud = home.join(".config/gcloud");
+    let subject = gcloud.join("provider-token");
+    fs::create_dir_all(&gcloud).step("making a home")?;
+    fs::write(&subject, google.subject_token()).step("writing a token")?;
+    if let Some(credentials) = google.credentials(login, &subject) {
+        let file = gcloud.join("application_default_credentials.json");
+        fs::write(file, format!("{credentials:#}\n")).step("writing credentials")?;
+    }
+    Ok(home)
 }
 
 /// The servers' thread.

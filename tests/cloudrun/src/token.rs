@@ -43,7 +43,7 @@ struct State {
     generation: u64,
     lifetime: u64,
     email: String,
-    issued: HashMap<(String, bool), (String, u64)>,
+    issued: HashMap<(String, String, bool), (String, u64)>,
 }
 
 /// Makes and checks the tokens of one simulation.
@@ -96,10 +96,15 @@ impl Mint {
         state.issued.clear();
     }
 
-    /// A token for `audience`; `full` adds the email.
+    /// A token of the instance's account for `audience`; `full` adds the email.
     pub(crate) fn token(&self, audience: &str, full: bool) -> String {
+        self.token_of(&self.email(), audience, full)
+    }
+
+    /// A token of the account `email` for `audience`; `full` adds the email.
+    pub(crate) fn token_of(&self, email: &str, audience: &str, full: bool) -> String {
         let (mut state, now) = (self.state(), now());
-        let wanted = (audience.to_owned(), full);
+        let wanted = (email.to_owned(), audience.to_owned(), full);
         match state.issued.get(&wanted) {
             Some((token, expiry)) if now + REISSUE_BEFORE < *expiry => return token.clone(),
             _ => {}
@@ -110,7 +115,7 @@ impl Mint {
             "sub": SUBJECT,
         });
         if let Some(fields) = payload.as_object_mut().filter(|_| full) {
-            fields.insert("email".into(), state.email.clone().into());
+            fields.insert("email".into(), email.into());
             fields.insert("email_verified".into(), true.into());
         }
         let header = json!({"alg": "RS256", "kid": format!("sim-{}", state.generation),
@@ -163,6 +168,7 @@ fn decode(segment: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(segment).ok()?).ok()
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -80,6 +80,45 @@ fn the_log_and_the_file_tell_what_arrived() {
 }
 
 #[test]
+fn services_are_as_the_flags_say() {
+    let url = |name: &str| format!("https://{name}-123456789012.us-central1.run.app");
+    let script = format!(
+        "for url in {} {}; do curl -s -o /dev/null -w '%{{http_code}} %{{time_total}}\n' $url; done",
+        url("shop"),
+        url("orders")
+    );
+    let flags = ["--public", "shop", "--latency", "shop=150", "--internal", "orders"];
+    let output = run(&[&flags[..], &["--", "sh", "-c", &script]].concat());
+    let text = text(&output.stdout);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!((lines[0][0], lines[1][0]), ("200", "404"), "{text}");
+    assert!(lines[0][1].parse::<f64>().unwrap() >= 0.15, "{text}");
+    for wrong in [["--latency", "shop"], ["--latency", "shop=x"], ["--audience", "shop"]] {
+        assert_eq!(
+            run(&[&wrong[..], &["--", "true"]].concat()).status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn a_laptop_is_logged_in_as_the_flag_says() {
+    let script = "cat $HOME/.config/gcloud/application_default_credentials.json || true";
+    for (flag, kind) in [
+        ("--laptop", "\"type\": \"impersonated_service_account\""),
+        ("--laptop=key", "\"type\": \"service_account\""),
+        ("--laptop=user", "\"type\": \"authorized_user\""),
+        ("--laptop=external", "\"type\": \"external_account\""),
+    ] {
+        let output = run(&[flag, "--", "sh", "-c", script]);
+        assert!(text(&output.stdout).contains(kind), "{flag}: {output:?}");
+    }
+    assert_eq!(run(&["--laptop=none", "--", "sh", "-c", script]).stdout, b"");
+    assert_eq!(run(&["--laptop=other", "--", "true"]).status.code(), Some(2));
+}
+
+#[test]
 fn sigterm_reaches_the_command() {
     let script = "trap 'kill $!; exit 9' TERM; sleep 60 & echo ready; wait";
     let mut child = program(&["--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();

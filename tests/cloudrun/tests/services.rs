@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "each suite uses its part of the client")]
 mod client;
 
+use std::time::Duration;
+
 use client::{End, request};
 use cloudrun_sim::{Options, Sim};
 
@@ -140,4 +142,35 @@ fn contradictory_framing_is_refused() {
     let sim = sim();
     let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(request(&sim, "echo", "POST /", both).0.starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn ingress_latency_audiences_and_public_services_are_as_told() {
+    let sim = Sim::start(Options {
+        public: vec!["shop".into()],
+        internal: vec!["orders".into()],
+        latency: vec![("shop".into(), Duration::from_millis(200))],
+        audiences: vec![("users".into(), "https://users.example.com".into())],
+        ..Options::default()
+    })
+    .unwrap();
+    let script = format!(
+        "curl -s -o /dev/null -w '%{{http_code}} %{{time_total}}\n' {}; \
+         curl -s -o /dev/null -w '%{{http_code}}\n' {}; \
+         token=$(curl -s -H 'Metadata-Flavor: Google' 'http://metadata/computeMetadata/v1/instance/\
+         service-accounts/default/identity?audience=https://users.example.com'); \
+         for url in {} {}; do \
+         curl -s -o /dev/null -w '%{{http_code}}\n' -H \"Authorization: Bearer $token\" $url; done",
+        sim.url("shop"),
+        sim.url("orders"),
+        sim.url("users"),
+        sim.url("hello"),
+    );
+    let output = sim.command("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (status, took) = lines[0].split_once(' ').unwrap();
+    assert_eq!(status, "200", "{text}");
+    assert!(took.parse::<f64>().unwrap() >= 0.2, "{text}");
+    assert_eq!(lines[1..], ["404", "200", "401"], "{text}");
 }

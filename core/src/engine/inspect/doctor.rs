@@ -1,26 +1,30 @@
-//! What of this machine stands in the way, and what to do about it.
+//! What of this machine and of one service stands in the way, in the order in
+//! which it would.
 
-use super::explain::{STEP, place_and_target, token};
+use super::explain::{STEP, connect, place_and_target, token};
+use super::machine;
 use super::report::Report;
 use crate::cloudrun;
-use crate::control::Client;
-use crate::dns::{Original, ResolvConf, is_alive};
+use crate::control::{Client, Reply};
+use crate::dns::{Original, ResolvConf};
 use crate::engine::base::{Base, Plans};
-use crate::engine::bind;
 use crate::engine::builder::Builder;
 use crate::engine::error::Error;
 use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
-use crate::net::{OwnAddresses, block_on};
+use crate::net::block_on;
 use crate::sys;
-use std::fs::OpenOptions;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+/// Clocks that differ by more, in seconds, are worth a word, or refuse tokens.
+const NOTICED: u64 = 30;
+const HARMFUL: u64 = 300;
 
 /// Looks at everything that an engine needs here: the platform, the ports,
-/// resolv.conf, the metadata server and, with a `name`, a real call to that
-/// service. Blocks for at most about 30 s; changes nothing, and listens for a
+/// resolv.conf and its nameservers, the metadata server or the credentials, the
+/// trusted certificates, the clock and, with a `name`, a real call to that
+/// service. Blocks for at most about 40 s; changes nothing, and listens for a
 /// moment on the ports it would use.
 ///
 /// # Errors
@@ -28,116 +32,57 @@ use std::time::Duration;
 pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     sys::claim_process().map_err(Error::forked)?;
     let (plans, _log) = builder.plans()?;
+    let plans = super::quiet(plans);
     let mut report = Report::default();
-    platform(&mut report, &plans);
+    machine::platform(&mut report, &plans);
     let original = takeover::original(&plans).unwrap_or_else(|error| {
-        report.fail("resolv.conf", error.to_string(), None);
+        let remedy = "name it with --resolv-conf, or the nameservers with --nameserver";
+        report.fail("resolv.conf", error.to_string(), Some(remedy.into()));
         Original::default()
     });
     let nested = takeover::predecessor(&original) == takeover::Predecessor::AtWork;
     let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
     let plan = mode::choose(&plans.config, facts);
-    match &plan.because {
-        Some(because) => report.warn("mode", format!("{} mode", plan.mode), because.clone()),
-        None => report.ok("mode", format!("{} mode", plan.mode)),
-    }
+    machine::mode(&mut report, &plans, &plan, nested);
     let resolv_conf = ResolvConf::parse(&original.bytes);
     let base = Base::start(&plans, &resolv_conf)?;
     if nested {
-        report.ok("ports", "a runsd is at work here already");
+        machine::dns_path(&mut report, &plans, &original, name);
     } else if plan.mode == Mode::Full {
-        ports(&mut report, &plans, &base)?;
+        machine::ports(&mut report, &plans, &base)?;
+        machine::resolv_conf(&mut report, &plans);
     }
-    resolver(&mut report, &plans, &resolv_conf);
-    let _ = block_on(crate::net::deadline(STEP, base.place.settled()));
-    if plans.on_platform && base.place.both().is_err() {
-        let missing = base.place.both().err().unwrap_or_default();
-        report.fail("place", missing, Some("set --region and --project".into()));
-    }
-    if let Some(name) = name {
-        if let Some(target) = place_and_target(&mut report, &base, name) {
-            token(&mut report, &base, &target);
-            call(&mut report, &base, &target);
-        }
-    } else if let Ok((region, project)) = base.place.both() {
-        report.ok("place", format!("region {region}, project {project}"));
+    machine::nameservers(&mut report, &plans, &resolv_conf);
+    let date = machine::metadata(&mut report, &plans, &base);
+    date.into_iter().for_each(|date| clock(&mut report, date, "the metadata server"));
+    machine::credentials(&mut report, &plans);
+    machine::certificates(&mut report, &base);
+    match name {
+        Some(name) => service(&mut report, &plans, &base, name),
+        None => machine::place(&mut report, &plans, &base),
     }
     base.stop(Duration::ZERO);
     Ok(report)
 }
 
-fn platform(report: &mut Report, plans: &Plans) {
-    if plans.on_platform {
-        report.ok("platform", "Cloud Run, by its environment variables");
-    } else {
-        report.warn(
-            "platform",
-            "not Cloud Run: none of its environment variables is set",
-            "here only names with a --route lead anywhere; on Cloud Run nothing needs to be set",
-        );
+/// One service: where its name leads, who we are there, and a real call.
+fn service(report: &mut Report, plans: &Plans, base: &Base, name: &str) {
+    let Some(target) = place_and_target(report, plans, base, name) else { return };
+    let reached = connect(report, base, &target);
+    let caller = token(report, base, &target);
+    if !reached || (target.audience.is_some() && caller.is_none() && !has_token(base, &target)) {
+        return;
     }
+    call(report, plans, base, &target, caller.as_deref());
 }
 
-/// Binds what the full mode would, for a moment.
-fn ports(report: &mut Report, plans: &Plans, base: &Base) -> Result<(), Error> {
-    let own = OwnAddresses::default();
-    let config = plans.config.clone();
-    let list = |addresses: &[SocketAddr]| {
-        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
-    let all = base.on_engine(move || {
-        [
-            ("dns port", bind::dns(&config.dns_addrs, &own).map(|bound| bound.addresses)),
-            ("proxy port", bind::proxy(&config.proxy_addrs, &own).map(|bound| bound.addresses)),
-        ]
-    })?;
-    for (what, bound) in all {
-        match bound {
-            Ok(addresses) => report.ok(what, format!("{} can be had", list(&addresses))),
-            Err(error) => report.warn(
-                what,
-                error.to_string(),
-                "without it runsd runs in proxy mode, which the app must heed (http_proxy)",
-            ),
-        }
-    }
-    Ok(())
-}
-
-fn resolver(report: &mut Report, plans: &Plans, resolv_conf: &ResolvConf) {
-    let path = &plans.config.resolv_conf;
-    match OpenOptions::new().write(true).open(path) {
-        Ok(_) => report.ok("resolv.conf", format!("{} can be written", path.display())),
-        Err(error) => report.warn(
-            "resolv.conf",
-            format!("{} cannot be written: {error}", path.display()),
-            "run as root with a writable /etc, or let the app heed http_proxy in proxy mode",
-        ),
-    }
-    let asked: Vec<SocketAddr> = if plans.config.nameservers.is_empty() {
-        resolv_conf.nameservers.iter().map(|address| SocketAddr::new(*address, 53)).collect()
-    } else {
-        plans.config.nameservers.clone()
-    };
-    if asked.is_empty() {
-        let detail = format!("{} names none", path.display());
-        return report.warn("nameserver", detail, "name one with --nameserver");
-    }
-    for server in asked {
-        // Any answer will do, and nobody else has one to this name.
-        match is_alive(server, cloudrun::URL_ZONE, STEP) {
-            Ok(()) => report.ok("nameserver", format!("{server} answers")),
-            Err(error) => report.fail(
-                "nameserver",
-                format!("{server} does not answer: {error}"),
-                Some("name another with --nameserver".into()),
-            ),
-        }
-    }
+fn has_token(base: &Base, target: &Target) -> bool {
+    let audience = target.audience.as_deref();
+    audience.is_some_and(|audience| base.tokens.ready(audience).is_some())
 }
 
 /// A real call, and what its answer means.
-fn call(report: &mut Report, base: &Base, target: &Target) {
+fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller: Option<&str>) {
     let scheme = if target.tls { "https" } else { "http" };
     let url = format!("{scheme}://{}/", target.authority);
     let bearer = target.audience.as_deref().and_then(|audience| base.tokens.ready(audience));
@@ -147,12 +92,52 @@ fn call(report: &mut Report, base: &Base, target: &Target) {
     let client = Client::new(base.dialer.clone());
     match block_on(client.get(&url, &headers, STEP * 2)) {
         Ok(reply) => {
-            let detail = format!("GET {url} -> {}", reply.status);
-            match cloudrun::meaning(reply.status) {
-                None => report.ok("call", detail),
-                Some(meaning) => report.warn("call", detail, meaning),
+            answer(report, &url, &reply, target, caller);
+            if let (false, true, Some(date)) = (plans.on_platform, target.tls, reply.date()) {
+                clock(report, date, "the service's front end");
             }
         }
-        Err(error) => report.fail("call", format!("GET {url}: {error}"), None),
+        Err(error) => {
+            let remedy = "see the logs of the service, and whether it answers others";
+            report.fail("call", format!("GET {url}: {error}"), Some(remedy.into()));
+        }
     }
+}
+
+/// What an answer means, which depends on whose it is.
+fn answer(report: &mut Report, url: &str, reply: &Reply, target: &Target, caller: Option<&str>) {
+    let status = reply.status;
+    let detail = format!("GET {url} -> {status}");
+    let challenge = reply.header("www-authenticate");
+    let ours = target.tls && cloudrun::is_front_ends(status, challenge, &reply.body);
+    if ours {
+        let detail = format!("{detail}, by the front end: the service has seen nothing");
+        report.fail("call", detail, Some(cloudrun::remedy(status, target, caller)));
+    } else if status == 429 || status >= 500 {
+        report.warn("call", detail, cloudrun::remedy(status, target, caller));
+    } else if status >= 400 {
+        report.ok("call", format!("{detail}: the service was reached, and answers so itself"));
+    } else {
+        report.ok("call", detail);
+    }
+    report.fact("status", status);
+    report.fact("answered_by", if ours { "front end" } else { "service" });
+}
+
+/// Compares the clocks: tokens live by them.
+fn clock(report: &mut Report, theirs: SystemTime, whose: &str) {
+    let now = SystemTime::now();
+    let (apart, which) = match theirs.duration_since(now) {
+        Ok(behind) => (behind, "behind"),
+        Err(ahead) => (ahead.duration(), "ahead of"),
+    };
+    let seconds = apart.as_secs();
+    let detail = format!("this machine's is {seconds} s {which} that of {whose}");
+    let remedy = "set this machine's clock (NTP): tokens are judged by it";
+    match seconds {
+        0..=NOTICED => report.ok("clock", format!("agrees with that of {whose}")),
+        seconds if seconds <= HARMFUL => report.warn("clock", detail, remedy),
+        _ => report.fail("clock", detail, Some(remedy.into())),
+    }
+    report.fact("apart_seconds", seconds);
 }

@@ -7,8 +7,21 @@
 
 mod doctor;
 mod explain;
+mod machine;
 mod report;
 
 pub use doctor::diagnose;
 pub use explain::explain;
 pub use report::{Finding, Report, Verdict};
+
+use super::base::Plans;
+use crate::telemetry::{Level, Log, Sink};
+
+/// What the report tells needs no log line beside it; who asks for more than
+/// warnings gets all.
+fn quiet(plans: Plans) -> Plans {
+    if plans.log.enabled(Level::Info) {
+        return plans;
+    }
+    Plans { log: Log::new(Level::Error, Sink::Callback(Box::new(|_| {}))), ..plans }
+}

@@ -27,6 +27,9 @@ pub struct Finding {
     pub detail: String,
     /// What to do, where something is to be done.
     pub remedy: Option<String>,
+    /// The same as `detail` for programs: values by their names, which stay as they
+    /// are.
+    pub facts: Vec<(&'static str, String)>,
 }
 
 /// Everything that was looked at, in order.
@@ -68,7 +71,14 @@ impl Report {
         detail: String,
         remedy: Option<String>,
     ) {
-        self.findings.push(Finding { what, verdict, detail, remedy });
+        self.findings.push(Finding { what, verdict, detail, remedy, facts: Vec::new() });
+    }
+
+    /// Adds a value to the last finding.
+    pub(super) fn fact(&mut self, name: &'static str, value: impl ToString) {
+        if let Some(finding) = self.findings.last_mut() {
+            finding.facts.push((name, value.to_string()));
+        }
     }
 
     /// The worst verdict of all.
@@ -79,11 +89,15 @@ impl Report {
     /// The report as JSON, for programs.
     pub fn to_json(&self) -> String {
         let findings = self.findings.iter().map(|finding| {
+            let facts = finding.facts.iter();
+            let facts: serde_json::Map<String, Value> =
+                facts.map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
             json!({
                 "what": finding.what,
                 "verdict": finding.verdict.name(),
                 "detail": finding.detail,
                 "remedy": finding.remedy,
+                "facts": facts,
             })
         });
         let verdict = self.verdict().name();
@@ -110,13 +124,38 @@ impl fmt::Display for Report {
                 Verdict::Warning => "WARNING",
                 Verdict::Failure => "FAILED",
             };
-            writeln!(f, "{verdict:<7}  {:<width$}  {}", finding.what, finding.detail)?;
-            if let Some(remedy) = &finding.remedy {
-                writeln!(f, "{:<7}  {:<width$}  -> {remedy}", "", "")?;
+            let mut start = format!("{verdict:<7}  {:<width$}  ", finding.what);
+            let rest = " ".repeat(start.len());
+            let remedy = finding.remedy.as_ref().map(|remedy| format!("-> {remedy}"));
+            for text in [Some(&finding.detail), remedy.as_ref()].into_iter().flatten() {
+                for line in lines(text, COLUMNS - start.len()) {
+                    writeln!(f, "{start}{line}")?;
+                    start.clone_from(&rest);
+                }
             }
         }
         Ok(())
     }
+}
+
+/// As wide as a terminal is at least, in characters.
+const COLUMNS: usize = 100;
+
+/// A text in lines of at most `width` characters, broken between words; a longer
+/// word stays whole, because it may be copied.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -127,6 +166,7 @@ mod tests {
     fn a_report_is_a_table_for_people_and_json_for_programs() {
         let mut report = Report::default();
         report.ok("name", "hello");
+        report.fact("service", "hello");
         report.fail("token", "none", Some("ask".into()));
         assert_eq!(report.verdict(), Verdict::Failure);
         assert_eq!(
@@ -135,6 +175,20 @@ mod tests {
         );
         let json: Value = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(json["findings"][1]["remedy"], "ask");
+        assert_eq!(json["findings"][0]["facts"]["service"], "hello");
         assert_eq!(json["verdict"], "failure");
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words_and_long_words_stay_whole() {
+        assert_eq!(lines("a bb ccc", 4), ["a bb", "ccc"]);
+        assert_eq!(
+            lines("to https://a.very.long.example/ go", 8),
+            ["to", "https://a.very.long.example/", "go"]
+        );
+        let mut report = Report::default();
+        report.warn("x", "word ".repeat(40), "then do this");
+        assert!(report.to_string().lines().all(|line| line.len() <= COLUMNS));
+        assert!(report.to_string().ends_with("            -> then do this\n"), "{report}");
     }
 }

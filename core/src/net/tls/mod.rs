@@ -122,6 +122,15 @@ impl Tls {
         self.built().map(|_| ())
     }
 
+    /// How many certificates are trusted, where that can be known, and where they
+    /// come from. Reads them if that has not happened yet.
+    ///
+    /// # Errors
+    /// As [`Tls::prepare`].
+    pub fn trusted(&self) -> Result<String, TlsError> {
+        self.built().map(backend::Backend::trusted)
+    }
+
     fn built(&self) -> Result<&backend::Backend, TlsError> {
         let built = self.built.get_or_init(|| backend::Backend::new(&self.roots, &self.log));
         built.as_ref().map_err(|cause| TlsError::Roots {
@@ -155,10 +164,18 @@ impl Tls {
     }
 }
 
+/// The RS256 signature of `message` (RFC 7518 §3.3) by the RSA key in `pem`;
+/// `None` where that holds no such key. Computes for about a millisecond.
+pub fn sign_rs256(pem: &str, message: &[u8]) -> Option<Vec<u8>> {
+    backend::sign(pem, message)
+}
+
 /// The host as certificates name it: an IPv6 address without its brackets.
 fn name_of(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+#[cfg(test)]
+mod signing_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 //! with the engine. There is no built-in set of certificates: an image that
 //! needs the platform's library has the platform's certificates.
 
-use super::roots::NO_CERTIFICATE;
+use super::roots::{NAMED, NO_CERTIFICATE};
 use super::{Alpn, Protocol, Roots, TlsError, name_of};
 use crate::net::tcp::Tcp;
 use crate::sys;
@@ -16,6 +16,9 @@ use async_executor::LocalExecutor;
 use async_native_tls::TlsConnector;
 use futures_lite::FutureExt;
 use futures_lite::io::AsyncWrite;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{Id, PKey};
+use openssl::sign::Signer;
 use std::io::{self, IoSlice};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -64,10 +67,23 @@ pub fn poll_write_vectored(
     }
 }
 
+/// See [`super::sign_rs256`]: by the same library, which may be there because it
+/// is the one that is certified.
+pub(super) fn sign(pem: &str, message: &[u8]) -> Option<Vec<u8>> {
+    // With a passphrase at hand, a key that needs one asks nobody at a terminal.
+    let key = PKey::private_key_from_pem_passphrase(pem.as_bytes(), b"").ok()?;
+    if key.id() != Id::RSA {
+        return None;
+    }
+    let mut signer = Signer::new(MessageDigest::sha256(), &key).ok()?;
+    signer.sign_oneshot_to_vec(message).ok()
+}
+
 /// The thread that performs handshakes.
 pub(super) struct Backend {
     handshakes: Sender<Handshake>,
     thread: Option<JoinHandle<()>>,
+    trusted: String,
 }
 
 /// One handshake to perform.
@@ -96,7 +112,18 @@ impl Backend {
         let work = move || perform(Arc::new(connectors), &waiting);
         let thread = sys::with_signals_blocked(|| thread.spawn(work));
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Backend { handshakes, thread: Some(thread) })
+        let trusted = match &roots.file {
+            Some(file) => format!("those of {}", file.display()),
+            None if roots.by_environment => format!("those {NAMED}"),
+            None => "those of the platform's TLS library".to_owned(),
+        };
+        Ok(Backend { handshakes, thread: Some(thread), trusted })
+    }
+
+    /// Where the trusted certificates come from; their number is the library's
+    /// secret.
+    pub(super) fn trusted(&self) -> String {
+        self.trusted.clone()
     }
 
     pub(super) async fn connect(

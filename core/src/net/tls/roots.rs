@@ -11,9 +11,11 @@ pub struct Roots {
     pub file: Option<PathBuf>,
     /// Whether `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, which replace the
     /// system's own places.
-    #[cfg_attr(feature = "native-tls", expect(dead_code, reason = "the library looks itself"))]
     pub by_environment: bool,
 }
 
 /// What is wrong with a file that could be read.
 pub(super) const NO_CERTIFICATE: &str = "it holds no certificate that can be used";
+
+/// Where they are when the environment says so.
+pub(super) const NAMED: &str = "where SSL_CERT_FILE and SSL_CERT_DIR say";

@@ -1,15 +1,17 @@
 //! TLS by rustls: what ALPN chose is known, sessions are resumed, and nothing
 //! clashes with a program that has a TLS library of its own.
 
-use super::roots::NO_CERTIFICATE;
+use super::roots::{NAMED, NO_CERTIFICATE};
 use super::{Alpn, Protocol, Roots, TlsError, name_of};
 use crate::net::tcp::Tcp;
 use crate::telemetry::Log;
 use futures_lite::io::AsyncWrite;
 use futures_rustls::TlsConnector;
+use futures_rustls::rustls::crypto::ring::sign::RsaSigningKey;
 use futures_rustls::rustls::pki_types::pem::PemObject;
-use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::sign::SigningKey;
+use futures_rustls::rustls::{self, ClientConfig, RootCertStore, SignatureScheme};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
@@ -41,17 +43,31 @@ pub fn poll_write_vectored(
     Pin::new(stream).poll_write_vectored(context, slices)
 }
 
+/// See [`super::sign_rs256`].
+pub(super) fn sign(pem: &str, message: &[u8]) -> Option<Vec<u8>> {
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let key = RsaSigningKey::new(&key).ok()?;
+    let signer = key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])?;
+    signer.sign(message).ok()
+}
+
 /// One configuration for each offer.
 pub(super) struct Backend {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
     either: Arc<ClientConfig>,
+    trusted: String,
 }
 
 impl Backend {
     /// Reads the roots.
     pub(super) fn new(roots: &Roots, log: &Log) -> Result<Backend, String> {
         build(load(roots, log)?).map_err(|error| error.to_string())
+    }
+
+    /// How many certificates are trusted, and where they come from.
+    pub(super) fn trusted(&self) -> String {
+        self.trusted.clone()
     }
 
     pub(super) async fn connect(
@@ -77,6 +93,9 @@ impl Backend {
     }
 }
 
+/// Where they come from when there are none in the image.
+const BUILT_IN: &str = "the built-in set of Mozilla: this image has none";
+
 /// Where distributions keep all their trusted certificates in one file. One
 /// file is read in a tenth of the time that a folder of links to the same takes.
 const BUNDLES: &[&str] = &[
@@ -87,16 +106,22 @@ const BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-fn of_the_system(roots: &Roots) -> Vec<CertificateDer<'static>> {
+/// The system's certificates, and where they are.
+fn of_the_system(roots: &Roots) -> (Vec<CertificateDer<'static>>, String) {
     let bundle = BUNDLES.iter().map(Path::new).find(|bundle| bundle.is_file());
     let bundled = bundle
         .filter(|_| !roots.by_environment)
-        .map(|bundle| rustls_native_certs::load_certs_from_paths(Some(bundle), None).certs)
-        .filter(|certificates| !certificates.is_empty());
-    bundled.unwrap_or_else(|| rustls_native_certs::load_native_certs().certs)
+        .map(|path| (rustls_native_certs::load_certs_from_paths(Some(path), None).certs, path))
+        .filter(|(certificates, _)| !certificates.is_empty());
+    if let Some((certificates, path)) = bundled {
+        return (certificates, path.display().to_string());
+    }
+    let place = if roots.by_environment { NAMED } else { "the system's folders" };
+    (rustls_native_certs::load_native_certs().certs, place.to_owned())
 }
 
-fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
+/// The certificates that are trusted, and where they come from.
+fn load(roots: &Roots, log: &Log) -> Result<(RootCertStore, String), String> {
     let mut store = RootCertStore::empty();
     if let Some(file) = &roots.file {
         let certificates = CertificateDer::pem_file_iter(file)
@@ -107,9 +132,10 @@ fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
         if taken == 0 {
             return Err(NO_CERTIFICATE.to_owned());
         }
-        return Ok(store);
+        return Ok((store, file.display().to_string()));
     }
-    store.add_parsable_certificates(of_the_system(roots));
+    let (certificates, mut place) = of_the_system(roots);
+    store.add_parsable_certificates(certificates);
     if store.is_empty() {
         log.warn(
             "net",
@@ -119,11 +145,13 @@ fn load(roots: &Roots, log: &Log) -> Result<RootCertStore, String> {
             ),
         );
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        BUILT_IN.clone_into(&mut place);
     }
-    Ok(store)
+    Ok((store, place))
 }
 
-fn build(roots: RootCertStore) -> Result<Backend, rustls::Error> {
+fn build((roots, place): (RootCertStore, String)) -> Result<Backend, rustls::Error> {
+    let trusted = format!("{} certificates, from {place}", roots.len());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -138,6 +166,7 @@ fn build(roots: RootCertStore) -> Result<Backend, rustls::Error> {
         http1: offering(&[b"http/1.1"]),
         http2: offering(&[b"h2"]),
         either: offering(&[b"h2", b"http/1.1"]),
+        trusted,
     })
 }
 
@@ -158,6 +187,6 @@ mod tests {
         let mut store = RootCertStore::empty();
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         assert!(store.len() > 100);
-        assert!(build(store).is_ok());
+        assert!(build((store, BUILT_IN.to_owned())).is_ok());
     }
 }

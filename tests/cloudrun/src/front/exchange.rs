@@ -5,11 +5,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::iam::{self, Verdict};
 use super::{Arrival, Judgement, Seen, Shared, h1, h2, locked};
+use crate::google::Google;
 use crate::services::gate::Gates;
 use crate::wire::{self, Fields};
 
@@ -79,7 +81,7 @@ impl<'a> Exchange<'a> {
         };
         iam::strip_signature(&mut call.fields, &mut call.head);
         let verdict = match judgement {
-            Judgement::Unknown => None,
+            Judgement::Unknown | Judgement::TokenEndpoint => None,
             Judgement::Service(address, verdict) => {
                 call.service = address.service;
                 call.tag = address.tag;
@@ -88,6 +90,16 @@ impl<'a> Exchange<'a> {
             }
         };
         Self { call, verdict, shared: Arc::clone(shared), seen, side }
+    }
+
+    /// The token endpoints of the simulation.
+    pub(crate) fn google(&self) -> &Google {
+        &self.shared.google
+    }
+
+    /// How long the service waits before it answers.
+    pub(super) fn latency(&self) -> Duration {
+        self.shared.latency(&self.call.service)
     }
 
     /// The gates of the simulation.

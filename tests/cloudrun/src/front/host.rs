@@ -71,14 +71,18 @@ pub(crate) fn parse(host: &str, options: &Options) -> Option<Address> {
     })
 }
 
-/// Whether `audience` is an untagged URL of the service, in either form.
+/// Whether `audience` is an untagged URL of the service, in either form, or one of
+/// its own.
 pub(crate) fn is_audience(audience: &str, address: &Address, options: &Options) -> bool {
     let Address { service, region, project, .. } = address;
     let numbered = format!("https://{service}-{project}.{region}.run.app");
     let hashed = regions::code_of(region)
         .filter(|_| *project == options.project_number)
         .map(|code| format!("https://{service}-{}-{code}.a.run.app", options.project_hash));
-    audience == numbered || hashed.is_some_and(|hashed| audience == hashed)
+    let mut own = options.audiences.iter().filter(|(name, _)| name == service);
+    own.any(|(_, known)| known == audience)
+        || audience == numbered
+        || hashed.is_some_and(|hashed| audience == hashed)
 }
 
 #[cfg(test)]

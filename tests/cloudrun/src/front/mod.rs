@@ -27,6 +27,7 @@ use self::host::Address;
 use self::iam::Verdict;
 use crate::authority::Authority;
 use crate::error::Error;
+use crate::google::{self, Google};
 use crate::options::Options;
 use crate::services::{self, gate::Gates};
 use crate::token::Mint;
@@ -89,6 +90,8 @@ pub(crate) struct Arrival {
 pub(crate) enum Judgement {
     /// No such host or service: 404.
     Unknown,
+    /// A host that gives tokens, and checks none.
+    TokenEndpoint,
     /// A service, and what the check of the caller found.
     Service(Address, Verdict),
 }
@@ -100,6 +103,7 @@ type Gate = (bool, std::sync::mpsc::Sender<()>);
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) mint: Arc<Mint>,
+    pub(crate) google: Google,
     authority: Arc<Authority>,
     stranger: Authority,
     seen: Mutex<Vec<Arc<Mutex<Seen>>>>,
@@ -137,7 +141,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Front {
     pub(crate) fn new(
         options: Options,
-        mint: Arc<Mint>,
+        (mint, google): (Arc<Mint>, Google),
         authority: Arc<Authority>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Gate>), Error> {
         let (gate, commands) = mpsc::unbounded_channel();
@@ -146,6 +150,7 @@ impl Front {
         let shared = Shared {
             options,
             mint,
+            google,
             authority,
             stranger: Authority::new()?,
             seen: Mutex::default(),
@@ -177,7 +182,7 @@ impl Front {
         }
     }
 
-    /// Every request so far whose host is not the external one, in order of arrival.
+    /// Every request so far to a host of Cloud Run, in order of arrival.
     pub fn requests(&self) -> Vec<Seen> {
         locked(&self.0.seen).iter().map(|seen| locked(seen).clone()).collect()
     }
@@ -266,15 +271,29 @@ impl Shared {
         locked(&self.denied).contains(service)
     }
 
+    fn is_public(&self, address: &Address) -> bool {
+        services::is_public(&address.service) || self.options.public.contains(&address.service)
+    }
+
+    /// How long a service waits before it answers.
+    fn latency(&self, service: &str) -> Duration {
+        let slow = self.options.latency.iter().find(|(name, _)| name == service);
+        slow.map_or(Duration::ZERO, |(_, time)| *time)
+    }
+
     fn judge(&self, host: &str, fields: &Fields) -> Judgement {
+        if google::is_endpoint(host) {
+            return Judgement::TokenEndpoint;
+        }
+        let named = |list: &[String], address: &Address| list.contains(&address.service);
         let known = |address: &Address| {
-            services::exists(&address.service) || self.options.services.contains(&address.service)
+            let further = named(&self.options.services, address) || self.is_public(address);
+            (services::exists(&address.service) || further)
+                && !named(&self.options.internal, address)
         };
         match host::parse(host, &self.options).filter(known) {
             None => Judgement::Unknown,
-            Some(address) if services::is_public(&address.service) => {
-                Judgement::Service(address, Verdict::Pass)
-            }
+            Some(address) if self.is_public(&address) => Judgement::Service(address, Verdict::Pass),
             Some(address) => {
                 let verdict = iam::check(self, &address, fields);
                 Judgement::Service(address, verdict)
@@ -290,16 +309,19 @@ impl Shared {
             seen.tag.clone_from(&address.tag);
             seen.region.clone_from(&address.region);
             seen.project.clone_from(&address.project);
-            seen.verdict = if services::is_public(&address.service) {
-                "public".into()
-            } else {
-                verdict.to_string()
-            };
+            seen.verdict =
+                if self.is_public(address) { "public".into() } else { verdict.to_string() };
         } else {
-            seen.verdict = "unknown host".into();
+            seen.verdict = match judgement {
+                Judgement::TokenEndpoint => "token endpoint".into(),
+                _ => "unknown host".into(),
+            };
         }
         let seen = Arc::new(Mutex::new(seen));
-        locked(&self.seen).push(Arc::clone(&seen));
+        // What a token endpoint was asked is told by `Google`.
+        if !matches!(judgement, Judgement::TokenEndpoint) {
+            locked(&self.seen).push(Arc::clone(&seen));
+        }
         seen
     }
 
@@ -353,8 +375,18 @@ pub(crate) async fn handle(exchange: &mut Exchange<'_>) -> io::Result<()> {
     const CHALLENGE: &str = "Bearer error=\"invalid_token\", \
                              error_description=\"The access token could not be verified\"";
     let html = ("content-type", "text/html; charset=UTF-8");
+    if google::is_endpoint(&exchange.call.host) {
+        let google = exchange.google().clone();
+        return google::run(&google, exchange).await;
+    }
     match exchange.verdict {
-        Some(Verdict::Pass) => services::run(exchange).await,
+        Some(Verdict::Pass) => {
+            let latency = exchange.latency();
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            services::run(exchange).await
+        }
         None => {
             let body =
                 page(404, "Page not found", "The requested URL was not found on this server.");

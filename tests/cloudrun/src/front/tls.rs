@@ -18,6 +18,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::{Gate, Shared, bind_again, external, h1, h2, host};
+use crate::google;
 use crate::relay;
 use crate::wire::Wire;
 
@@ -40,7 +41,9 @@ impl ResolvesServerCert for Certificates {
         if shared.wrong_certificate.load(Ordering::SeqCst) {
             return shared.stranger.certificate("wrong.invalid").ok();
         }
-        let known = external::is_external(&name) || host::parse(&name, &shared.options).is_some();
+        let known = external::is_external(&name)
+            || google::is_endpoint(&name)
+            || host::parse(&name, &shared.options).is_some();
         known.then(|| shared.authority.certificate(&name).ok()).flatten()
     }
 }

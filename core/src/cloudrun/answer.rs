@@ -1,0 +1,105 @@
+//! Whose an answer is: the service's own, or the front end's in its place; and
+//! what to do about the latter, down to the command.
+
+use super::meaning::meaning;
+use super::{URL_ZONE, regions};
+use crate::names::Target;
+
+/// The front end's pages begin their only heading so.
+const HEADING: &str = "<h1>Error: ";
+
+/// Whether the front end itself answered, and the service saw nothing: by the
+/// pages that it shows for errors, or its word on the token.
+pub fn is_front_ends(status: u16, challenge: Option<&str>, body: &str) -> bool {
+    let titled = body.contains(&format!("<title>{status} ")) && body.contains(HEADING);
+    let invalid = challenge.is_some_and(|text| text.contains("error=\"invalid_token\""));
+    titled || (status == 401 && invalid)
+}
+
+/// What the front end means by `status` at `target`, and what to do; `caller` is
+/// the account of the token that was sent.
+pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> String {
+    match (status, service_of(&target.host), caller) {
+        (403, Some((service, region, project)), Some(email)) => {
+            let kind =
+                if email.ends_with("gserviceaccount.com") { "serviceAccount" } else { "user" };
+            format!(
+                "permit the caller: gcloud run services add-iam-policy-binding {service} \
+                 --region={region} --project={project} --member={kind}:{email} \
+                 --role=roles/run.invoker; or, if its ingress is internal, let the call leave \
+                 through the VPC"
+            )
+        }
+        (404, Some((service, region, project)), _) => format!(
+            "is there a service {service} in {region}? See: gcloud run services list \
+             --project={project}. If there is, its default URL is disabled (give another with \
+             --route {}=URL), or its ingress is internal (let the call leave through the VPC), or \
+             the tag is none of its own",
+            target.name
+        ),
+        _ => meaning(status).unwrap_or("see the logs of the service").to_owned(),
+    }
+}
+
+/// Service, region and project of a host that is made of them.
+fn service_of(host: &str) -> Option<(&str, &str, &str)> {
+    let (label, region) = host.strip_suffix(URL_ZONE)?.strip_suffix('.')?.split_once('.')?;
+    let untagged = label.split_once("---").map_or(label, |(_, rest)| rest);
+    let (service, project) = untagged.rsplit_once('-')?;
+    let numbered = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
+    numbered.then_some((service, region, project))
+}
+
+/// The region that a host names, if it is none that runsd has heard of, and the
+/// one that was perhaps meant.
+pub fn unheard_region(target: &Target) -> Option<(&str, Option<&'static str>)> {
+    let (_, region, _) = service_of(&target.host)?;
+    (!regions::is_known(region)).then(|| (region, regions::nearest(region)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str) -> Target {
+        let text = format!("hello=https://{host}");
+        let route: crate::names::Route = text.parse().unwrap();
+        Target::clone(route.target())
+    }
+
+    #[test]
+    fn a_page_of_the_front_end_is_told_from_a_services() {
+        let page = "\n<html><head>\n<title>404 Page not found</title>\n</head>\n<body>\n\
+                    <h1>Error: Page not found</h1>\n</body></html>";
+        assert!(is_front_ends(404, None, page));
+        assert!(!is_front_ends(403, None, page), "of another status");
+        assert!(!is_front_ends(404, None, "<title>404 Not found</title><h1>Ours</h1>"));
+        assert!(!is_front_ends(404, None, "not found\n"));
+        assert!(is_front_ends(401, Some("Bearer error=\"invalid_token\""), ""));
+        assert!(!is_front_ends(401, Some("Basic realm=\"x\""), ""));
+    }
+
+    #[test]
+    fn the_remedy_is_a_command_where_one_can_be_given() {
+        let hello = target("green---he-llo-12.us-east1.run.app");
+        let text = remedy(403, &hello, Some("a@x.iam.gserviceaccount.com"));
+        assert!(
+            text.contains("add-iam-policy-binding he-llo --region=us-east1 --project=12"),
+            "{text}"
+        );
+        assert!(text.contains("--member=serviceAccount:a@x.iam"), "{text}");
+        assert!(remedy(403, &hello, Some("a@b.c")).contains("--member=user:a@b.c"));
+        assert!(remedy(404, &hello, None).contains("services list --project=12"));
+        let own = target("api.example.com");
+        assert!(!remedy(403, &own, Some("a@b.c")).contains("gcloud"));
+    }
+
+    #[test]
+    fn a_region_that_nobody_has_heard_of_may_be_misspelt() {
+        assert_eq!(unheard_region(&target("a-1.us-central1.run.app")), None);
+        let odd = target("a-1.us-centrall1.run.app");
+        assert_eq!(unheard_region(&odd), Some(("us-centrall1", Some("us-central1"))));
+        assert_eq!(unheard_region(&target("a-1.moon-base1.run.app")), Some(("moon-base1", None)));
+        assert_eq!(unheard_region(&target("api.example.com")), None);
+    }
+}
