@@ -175,6 +175,7 @@ impl Base {
             self.tokens.clone(),
             self.dialer.clone(),
             self.drain.watch(),
+            Arc::new(SystemClock),
         )
     }
 

@@ -41,6 +41,15 @@ pub(super) const REPLAY: usize = 64 * 1024;
 /// How long a peer that has ended its own direction may wait for the rest.
 pub(super) const LINGER: Duration = Duration::from_millis(900);
 
+/// How often an app that may not send any more, because what it has sent is yet
+/// to be used, is looked at: its end stands behind that, where no read comes to
+/// it. With [`LINGER`], a second.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// Interim responses that may come before a final one where their reader cannot
+/// hold them back, which HTTP/2 has no window for: many clients take fewer.
+pub(super) const INTERIM: usize = 1000;
+
 /// How long a body waits for the service's word when its client expects one
 /// (RFC 9110 §10.1.1 lets a client stop waiting).
 pub(super) const CONTINUE: Duration = Duration::from_secs(1);

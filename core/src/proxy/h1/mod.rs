@@ -17,3 +17,6 @@ mod h1_tests;
 
 #[cfg(test)]
 mod fuzz_tests;
+
+#[cfg(test)]
+mod timing_tests;

@@ -1,8 +1,9 @@
 //! One HTTP/2 connection to a service: its settings, the task that drives it,
 //! and the leases of its streams.
 
-use crate::net::{Clock, Stream, SystemClock, Tasks, Tcp, TokioIo};
+use crate::net::{Clock, Stream, Tasks, Tcp, TokioIo};
 use crate::proxy::limits::IDLE;
+use crate::proxy::timers::Timers;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
@@ -62,6 +63,7 @@ struct Status {
     closed: AtomicBool,
     streams: AtomicUsize,
     idle_since: Mutex<SystemTime>,
+    timers: Timers,
 }
 
 /// The right to one stream; dropping it gives the place back.
@@ -70,13 +72,13 @@ pub(in crate::proxy) struct Lease(Arc<Connection>);
 
 impl Status {
     fn touch(&self) {
-        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::now();
+        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = self.timers.wall();
     }
 
     /// By the wall clock; a clock that was set back makes it old.
     fn idle(&self) -> Duration {
         let since = *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.elapsed().unwrap_or(Duration::MAX)
+        self.timers.wall().duration_since(since).unwrap_or(Duration::MAX)
     }
 }
 
@@ -85,7 +87,11 @@ impl Connection {
     ///
     /// # Errors
     /// What the library says.
-    pub(super) async fn open(stream: Stream, tasks: &Tasks) -> Result<Arc<Connection>, h2::Error> {
+    pub(super) async fn open(
+        stream: Stream,
+        tasks: &Tasks,
+        timers: &Timers,
+    ) -> Result<Arc<Connection>, h2::Error> {
         let tcp = stream.tcp().clone();
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
@@ -101,7 +107,8 @@ impl Connection {
         let status = Arc::new(Status {
             closed: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
-            idle_since: Mutex::new(SystemTime::now()),
+            idle_since: Mutex::new(timers.wall()),
+            timers: timers.clone(),
         });
         let pings = connection.ping_pong();
         let driven = status.clone();
@@ -111,7 +118,8 @@ impl Connection {
             let driving = async {
                 let _ = connection.await;
             };
-            futures_lite::future::or(driving, keep_alive(pings, &driven, &SystemClock)).await;
+            futures_lite::future::or(driving, keep_alive(pings, &driven, driven.timers.clock()))
+                .await;
         });
         Ok(Arc::new(Connection { sender, tcp, status, used: AtomicBool::new(false) }))
     }
