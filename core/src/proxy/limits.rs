@@ -30,6 +30,14 @@ pub(super) const IDLE_IN_ALL: usize = 2048;
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;
 
+/// The room that a body is read into from inside TLS, whose records are no
+/// larger: more is only memory that a stalled app holds on to.
+pub(super) const RECORD: usize = 16 * 1024;
+
+/// Bytes that may wait for an app in a download, before the kernel's own buffer:
+/// two records are as fast as four, and half of what a stalled app costs.
+pub(super) const AHEAD: usize = 32 * 1024;
+
 /// How often one exchange may move on before other tasks have their turn: some
 /// hundred kilobytes, which takes less than a millisecond.
 pub(super) const TURN: usize = 16;

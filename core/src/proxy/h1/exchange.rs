@@ -12,7 +12,7 @@ use crate::http1::{
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing};
 use crate::proxy::h2::Decoding;
-use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY, TURN};
+use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, RECORD, REPLAY, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -221,7 +221,7 @@ impl<'a> Exchange<'a> {
     /// From the service's connection to the app's outbox.
     fn take_response(&mut self, context: &mut Context<'_>) -> Moved {
         let mut moved = false;
-        while self.client.out.left() < HELD {
+        while self.client.out.left() < AHEAD {
             let more = match &mut self.download {
                 Download::Head => self.take_head()?,
                 Download::Body { .. } => self.take_response_body()?,
@@ -231,7 +231,8 @@ impl<'a> Exchange<'a> {
                 moved = true;
                 continue;
             }
-            match self.service.buffer.poll_fill(context, &mut self.service.stream, HEAD_ROOM) {
+            let room = self.room();
+            match self.service.buffer.poll_fill(context, &mut self.service.stream, room) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => self.service_ended("it closed the connection")?,
                 Poll::Ready(Err(error)) => self.service_broke(&error.to_string())?,
@@ -240,6 +241,13 @@ impl<'a> Exchange<'a> {
             moved = true;
         }
         Ok(moved)
+    }
+
+    /// What the service's connection is read into: little for bodies, but for
+    /// trailers as much as for heads.
+    fn room(&self) -> usize {
+        let bulk = matches!(self.download, Download::Body { .. }) && self.service.stream.is_tls();
+        if bulk && !self.service.buffer.is_full(RECORD) { RECORD } else { HEAD_ROOM }
     }
 
     /// Whether a whole head stood there.

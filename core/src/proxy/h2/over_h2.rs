@@ -6,7 +6,7 @@ use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
 use super::intake::{Intake, reason_of};
 use crate::proxy::limits::INTERIM;
-use crate::proxy::pool::Lease;
+use crate::proxy::pool::{BULK, Lease};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
@@ -182,6 +182,9 @@ impl Begun {
             if !downloaded && let Poll::Ready(done) = app.poll_download(context, &mut download) {
                 done?;
                 downloaded = true;
+            }
+            if download.passed() > BULK {
+                lease.widen();
             }
             // After its response a service may still take the upload, or end
             // it (RFC 9113 §8.1).
