@@ -242,3 +242,13 @@ fn large_trailers_pass_from_inside_tls() {
         assert_eq!(super::http1_apps::reply(&mut app, "x\r\n\r\n").await, answer);
     });
 }
+
+#[test]
+fn interim_responses_without_end_are_a_bad_gateway() {
+    let world = World::new(Upstream::Http1);
+    world.listen("hello", false, |mut tcp: Tcp| async move {
+        hear(&mut tcp, "\r\n\r\n").await;
+        while tcp.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {}
+    });
+    assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 502);
+}
