@@ -19,4 +19,7 @@ mod h1_tests;
 mod fuzz_tests;
 
 #[cfg(test)]
+mod policy_fuzz_tests;
+
+#[cfg(test)]
 mod timing_tests;
