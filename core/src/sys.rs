@@ -43,6 +43,7 @@ mod panics;
 #[cfg(feature = "cli")]
 mod report;
 mod signals;
+mod socket;
 
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
@@ -50,6 +51,7 @@ pub(crate) use fork::{claim_process, forget, forked_from, remember};
 pub(crate) use panics::last_panic;
 #[cfg(feature = "cli")]
 pub(crate) use panics::{is_engine_thread, note_panic};
+pub(crate) use socket::{HungUp, hung_up};
 
 #[cfg(feature = "cli")]
 pub(crate) use {

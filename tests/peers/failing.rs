@@ -204,7 +204,8 @@ fn a_post_is_not_repeated() {
     assert_eq!(sidecar.targets().len(), 1);
 }
 
-/// COVERAGE.md 15: an app that leaves ends the service's work within a second.
+/// COVERAGE.md 15: apps that leave end the services' work and leave nothing; that
+/// it takes at most a second is shown on a clock that stands still, in the proxy.
 #[test]
 fn an_app_that_leaves_cancels_its_request() {
     let sidecar = Sidecar::default();

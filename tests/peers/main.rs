@@ -7,6 +7,7 @@
 mod apps;
 mod clients;
 mod failing;
+mod floods;
 mod forward;
 mod grpc;
 mod memory;

@@ -27,6 +27,8 @@ fn ambiguous_framing_is_refused() {
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5, 5",
         "Content-Length: 5, 6",
         "Content-Length: +1",
         "Content-Length: -1",
@@ -175,11 +177,6 @@ fn what_is_clear_is_passed_on_in_one_form() {
         assert!(!text.contains(gone), "{gone}: {said:?}");
     }
     assert_eq!(sidecar.targets(), ["/echo"]);
-    let same = sidecar.say(
-        b"POST /upload HTTP/1.1\r\nHost: upload\r\nContent-Length: 5\r\nContent-Length: 5\r\n\
-          Connection: close\r\n\r\nhello",
-    );
-    assert!([200, 400].contains(&same.status()), "{same:?}");
 }
 
 /// COVERAGE.md 12: a body that a service does not read is not taken for the next
@@ -227,6 +224,8 @@ fn ambiguous_responses_are_refused() {
     let sidecar = Sidecar::default();
     for head in [
         "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5, 5",
         "Content-Length: 5, 6",
         "Content-Length: +5",
         "Content-Length: 0x5",
@@ -235,6 +234,16 @@ fn ambiguous_responses_are_refused() {
         "Transfer-Encoding: chunked, chunked",
         "Transfer-Encoding: gzip, chunked",
         "Transfer-Encoding: ,chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding:",
+        "Transfer-Encoding: \x0bchunked",
+        "Content-Length: -1",
+        "Content-Length: 99999999999999999999999",
+        "Content-Length : 5",
+        " Content-Length: 5",
+        "X-A: 1\nContent-Length: 5",
+        ": 1",
         "X-A: 1\r\n folded",
         "X-A : 1",
         "X-A: \0",

@@ -185,6 +185,7 @@ impl Base {
             self.tokens.clone(),
             self.dialer.clone(),
             self.drain.watch(),
+            Arc::new(SystemClock),
         )
     }
 

@@ -11,7 +11,7 @@ use super::time::deadline;
 use super::tls::{Alpn, Protocol, Tls, TlsError};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -81,10 +81,24 @@ impl OwnAddresses {
         }
     }
 
-    /// Whether connecting to `address` would reach runsd itself.
+    /// Whether connecting to `address` would reach runsd itself: by the address
+    /// that it listens on, or by any of this machine's where it listens on all.
     pub fn contains(&self, address: SocketAddr) -> bool {
-        self.0.lock().is_ok_and(|list| list.contains(&address))
+        let ip = address.ip().to_canonical();
+        let reaches = |own: &SocketAddr| {
+            own.port() == address.port()
+                && (own.ip().to_canonical() == ip
+                    // The unspecified address, as a destination, is loopback.
+                    || ip.is_unspecified() && own.ip().is_loopback()
+                    || own.ip().is_unspecified() && is_local(ip))
+        };
+        self.0.lock().is_ok_and(|list| list.iter().any(reaches))
     }
+}
+
+/// Whether it is an address of this machine: only such can be bound.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Why there is no connection.
@@ -319,6 +333,27 @@ mod tests {
         let error =
             async_io::block_on(dialer.dial("hello", address.port(), Secure::No)).unwrap_err();
         assert!(matches!(error, DialError::Loop { .. }), "{error}");
+    }
+
+    #[test]
+    fn no_spelling_of_an_address_hides_that_it_is_our_own() {
+        for (own, called, ours) in [
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", true),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("[::1]:80", "[::]:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.9.9.9:80", true),
+            ("[::]:80", "[::1]:80", true),
+            // Documentation's addresses are nobody's.
+            ("0.0.0.0:80", "192.0.2.1:80", false),
+            ("0.0.0.0:80", "127.0.0.1:8080", false),
+        ] {
+            let addresses = OwnAddresses::default();
+            addresses.add(own.parse().unwrap());
+            assert_eq!(addresses.contains(called.parse().unwrap()), ours, "{own} {called}");
+        }
     }
 
     #[test]

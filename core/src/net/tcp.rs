@@ -11,9 +11,12 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+
+pub(crate) use crate::sys::HungUp;
 
 /// Connections that may wait to be accepted: a burst of first requests must
 /// not be refused.
@@ -139,6 +142,12 @@ impl Tcp {
         }
     }
 
+    /// Whether the peer has ended its direction or broken the connection off,
+    /// however much of what it sent before is still unread. Does not block.
+    pub(crate) fn hung_up(&self) -> Option<HungUp> {
+        crate::sys::hung_up(self.socket.get_ref().as_raw_fd())
+    }
+
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
@@ -245,6 +254,23 @@ mod tests {
             drop(server);
             assert_eq!(client.read(&mut one).await.unwrap(), 0);
             assert!(client.has_unread());
+        });
+    }
+
+    #[test]
+    fn an_end_is_seen_behind_what_nobody_has_read() {
+        async_io::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = Tcp::connect(address).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            client.write_all(b"unread").await.unwrap();
+            assert_eq!(server.hung_up(), None);
+            client.close().await.unwrap();
+            assert_eq!(server.hung_up(), Some(HungUp::Ended { unread: 6 }));
+            client.reset_on_close();
+            drop(client);
+            assert_eq!(server.hung_up(), Some(HungUp::Broken));
         });
     }
 

@@ -51,12 +51,12 @@ pub async fn sleep(time: Duration) {
 /// stood still, as a throttled one does between requests.
 const STOOD_STILL: Duration = Duration::from_secs(5);
 
-/// Waits for `time`, and once more if the machine stood still meanwhile.
-pub async fn patience(time: Duration) {
+/// Waits for `time` on `clock`, and once more if the machine stood still meanwhile.
+pub async fn patience(clock: &dyn Clock, time: Duration) {
     loop {
-        let start = Instant::now();
-        sleep(time).await;
-        if start.elapsed() < time.saturating_add(STOOD_STILL) {
+        let start = clock.now();
+        clock.sleep(time).await;
+        if clock.now().duration_since(start) < time.saturating_add(STOOD_STILL) {
             return;
         }
     }
@@ -65,8 +65,17 @@ pub async fn patience(time: Duration) {
 /// Runs `future` for at most `time`, with [`patience`]; on [`Elapsed`] it has
 /// been dropped.
 pub async fn deadline<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
+    deadline_by(&SystemClock, time, future).await
+}
+
+/// The same on another clock.
+pub async fn deadline_by<F: Future>(
+    clock: &dyn Clock,
+    time: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
     futures_lite::future::or(async { Ok(future.await) }, async {
-        patience(time).await;
+        patience(clock, time).await;
         Err(Elapsed)
     })
     .await

@@ -6,7 +6,6 @@ use super::error::ProxyError;
 use super::limits::SETTLE;
 use crate::auth::IdToken;
 use crate::names::{Refusal, Target};
-use crate::net::deadline;
 use std::sync::Arc;
 
 impl Shared {
@@ -14,7 +13,7 @@ impl Shared {
     pub(super) async fn target(&self, host: &str) -> Result<Arc<Target>, ProxyError> {
         match self.directory.target(host) {
             Err(Refusal::Unsettled { .. }) => {
-                let _ = deadline(SETTLE, self.directory.settled()).await;
+                let _ = self.timers.deadline(SETTLE, self.directory.settled()).await;
                 self.directory.target(host).map_err(ProxyError::Refused)
             }
             found => found.map_err(ProxyError::Refused),

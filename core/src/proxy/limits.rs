@@ -30,6 +30,14 @@ pub(super) const IDLE_IN_ALL: usize = 2048;
 /// keep a fast peer busy, little enough for thousands of exchanges.
 pub(super) const HELD: usize = 64 * 1024;
 
+/// The room that a body is read into from inside TLS, whose records are no
+/// larger: more is only memory that a stalled app holds on to.
+pub(super) const RECORD: usize = 16 * 1024;
+
+/// Bytes that may wait for an app in a download, before the kernel's own buffer:
+/// two records are as fast as four, and half of what a stalled app costs.
+pub(super) const AHEAD: usize = 32 * 1024;
+
 /// How often one exchange may move on before other tasks have their turn: some
 /// hundred kilobytes, which takes less than a millisecond.
 pub(super) const TURN: usize = 16;
@@ -40,6 +48,15 @@ pub(super) const REPLAY: usize = 64 * 1024;
 
 /// How long a peer that has ended its own direction may wait for the rest.
 pub(super) const LINGER: Duration = Duration::from_millis(900);
+
+/// How often an app that may not send any more, because what it has sent is yet
+/// to be used, is looked at: its end stands behind that, where no read comes to
+/// it. With [`LINGER`], a second.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// Interim responses that may come before a final one where their reader cannot
+/// hold them back, which HTTP/2 has no window for: many clients take fewer.
+pub(super) const INTERIM: usize = 1000;
 
 /// How long a body waits for the service's word when its client expects one
 /// (RFC 9110 §10.1.1 lets a client stop waiting).

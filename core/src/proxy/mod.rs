@@ -14,11 +14,14 @@ mod h2;
 mod limits;
 mod policy;
 mod pool;
+#[cfg(test)]
+mod testing;
+mod timers;
 mod verdict;
 
 use crate::auth::Tokens;
 use crate::names::{Directory, Target};
-use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
+use crate::net::{BoxFuture, Buffer, Clock, Dialer, Tasks, Tcp, TcpListener, Watch};
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -61,6 +64,7 @@ struct Shared {
     h1: pool::H1Pool,
     h2: pool::H2Pool,
     drain: Watch,
+    timers: timers::Timers,
     forbidden: Mutex<HashSet<String>>,
 }
 
@@ -73,11 +77,21 @@ impl Proxy {
         tokens: Arc<dyn Tokens>,
         dialer: Arc<Dialer>,
         drain: Watch,
+        clock: Arc<dyn Clock>,
     ) -> Proxy {
-        let (h1, h2) = (pool::H1Pool::default(), pool::H2Pool::default());
-        let forbidden = Mutex::default();
-        let shared = Shared { config, tasks, directory, tokens, dialer, h1, h2, drain, forbidden };
-        Proxy(Arc::new(shared))
+        let timers = timers::Timers::new(clock);
+        Proxy(Arc::new(Shared {
+            config,
+            tasks,
+            directory,
+            tokens,
+            dialer,
+            h1: pool::H1Pool::new(timers.clone()),
+            h2: pool::H2Pool::new(timers.clone()),
+            drain,
+            timers,
+            forbidden: Mutex::default(),
+        }))
     }
 
     /// Serves these listeners until the drain begins. To lose one is fatal.
@@ -86,10 +100,10 @@ impl Proxy {
             let this = self.clone();
             self.0.tasks.spawn_vital("proxy listener", async move { this.accept(listener).await });
         }
-        let shared = Arc::downgrade(&self.0);
+        let (shared, timers) = (Arc::downgrade(&self.0), self.0.timers.clone());
         self.0.tasks.spawn("connection sweep", async move {
             loop {
-                sleep(limits::IDLE / 3).await;
+                timers.clock().sleep(limits::IDLE / 3).await;
                 let Some(shared) = shared.upgrade() else { return };
                 shared.h1.sweep();
                 shared.h2.sweep();
@@ -172,18 +186,25 @@ impl Proxy {
 async fn detect(shared: &Arc<Shared>, tcp: Tcp) {
     let mut begun = Some((tcp, Buffer::default()));
     while let Some((mut tcp, mut buffer)) = begun.take() {
-        match preface(shared, &mut tcp, &mut buffer).await {
+        let mut late = None;
+        match preface(shared, &mut tcp, &mut buffer, &mut late).await {
             // Boxed, so that the many connections of HTTP/1 are small.
             Some(true) => Box::pin(h2::serve(shared, tcp, buffer)).await,
-            Some(false) => begun = h1::serve(shared, tcp, buffer).await,
+            Some(false) => begun = h1::serve(shared, tcp, buffer, late).await,
             None => {}
         }
     }
 }
 
 /// Whether the connection begins as HTTP/2 does; `None` if it ends before that
-/// is clear. No request of HTTP/1 can look so (RFC 9113 §3.4).
-async fn preface(shared: &Arc<Shared>, tcp: &mut Tcp, buffer: &mut Buffer) -> Option<bool> {
+/// is clear. No request of HTTP/1 can look so (RFC 9113 §3.4). `late` ends when
+/// the head takes too long, where its first bytes did not come together.
+async fn preface(
+    shared: &Arc<Shared>,
+    tcp: &mut Tcp,
+    buffer: &mut Buffer,
+    late: &mut Option<BoxFuture<'static, ()>>,
+) -> Option<bool> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     if buffer.is_empty() {
         let drained = async {
@@ -201,7 +222,18 @@ async fn preface(shared: &Arc<Shared>, tcp: &mut Tcp, buffer: &mut Buffer) -> Op
         if compared == PREFACE.len() {
             return Some(true);
         }
-        deadline(limits::HEAD_TIME, fill(tcp, buffer)).await.ok()??;
+        let timer = late.get_or_insert_with(|| shared.timers.patience(limits::HEAD_TIME));
+        let filled = async { Some(fill(tcp, buffer).await) };
+        let waited = async {
+            timer.await;
+            None
+        };
+        let Some(filled) = futures_lite::future::or(filled, waited).await else {
+            // Whatever it was to become: the one answer that its sender may read.
+            *late = Some(Box::pin(async {}));
+            return Some(false);
+        };
+        filled?;
     }
 }
 

@@ -9,12 +9,16 @@ use crate::names::Target;
 pub(super) fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
     // A service in the clear that redirects to https means another door, which
     // the app would be sent back from for ever.
-    let schemes: &[&[u8]] = if target.tls { &[b"https://", b"http://"] } else { &[b"http://"] };
-    let rest = schemes.iter().find_map(|scheme| {
+    const TLS: (&[u8], &[u8]) = (b"https://", b":443");
+    const CLEAR: (&[u8], &[u8]) = (b"http://", b":80");
+    let schemes: &[(&[u8], &[u8])] = if target.tls { &[TLS, CLEAR] } else { &[CLEAR] };
+    let (rest, usual_port) = schemes.iter().find_map(|(scheme, port)| {
         let (given, rest) = location.split_at_checked(scheme.len())?;
-        given.eq_ignore_ascii_case(scheme).then_some(rest)
+        given.eq_ignore_ascii_case(scheme).then_some((rest, *port))
     })?;
     let (authority, rest) = rest.split_at_checked(target.authority.len())?;
+    // It may be said, and goes without saying.
+    let rest = rest.strip_prefix(usual_port).unwrap_or(rest);
     let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
     let ours = ends && authority.eq_ignore_ascii_case(target.authority.as_bytes());
     ours.then(|| [b"http://", target.name.as_bytes(), rest].concat())
@@ -61,6 +65,11 @@ mod tests {
             ("https://hello-1.run.app/a?b#c", Some("http://hello/a?b#c")),
             ("HTTP://Hello-1.run.app", Some("http://hello")),
             ("https://hello-1.run.app?x", Some("http://hello?x")),
+            ("https://hello-1.run.app:443/a", Some("http://hello/a")),
+            ("http://hello-1.run.app:80", Some("http://hello")),
+            ("https://hello-1.run.app:4430/", None),
+            ("https://hello-1.run.app:443@evil.example/", None),
+            ("https://hello-1.run.app:80/", None),
             ("https://hello-1.run.app.evil.example/", None),
             ("https://hello-1.run.app:8443/", None),
             ("https://u@hello-1.run.app/", None),

@@ -79,6 +79,7 @@ def cases():
     for length in (b"4", b"6", b"+5", b"0x5", b"", b"5, 6", b"-1", b"99999999999999999999"):
         yield head((b"content-length", length), method=b"POST"), b"hello"
     yield head((b"content-length", b"5"), (b"content-length", b"6"), method=b"POST"), b"hello"
+    yield head((b"content-length", b"5"), (b"content-length", b"5"), method=b"POST"), b"hello"
     yield head((b"content-length", b"5"), method=b"POST")
     yield head((b"host", b"orders"))
     yield head((b":path", b"/hidden"))

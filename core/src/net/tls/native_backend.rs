@@ -15,7 +15,7 @@ use async_channel::{Receiver, Sender};
 use async_executor::LocalExecutor;
 use async_native_tls::TlsConnector;
 use futures_lite::FutureExt;
-use futures_lite::io::AsyncWrite;
+use futures_lite::io::{AsyncRead, AsyncWrite};
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey};
 use openssl::sign::Signer;
@@ -23,11 +23,48 @@ use std::io::{self, IoSlice};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 
 /// An encrypted stream.
-pub type TlsStream = async_native_tls::TlsStream<Tcp>;
+pub type TlsStream = async_native_tls::TlsStream<Below>;
+
+/// A TCP connection that must not end before TLS has. The library takes such an
+/// end for one in order, and whoever can cut a connection could then pass a part
+/// of a response for the whole (RFC 8446 §6.1).
+#[derive(Debug)]
+pub struct Below(Tcp);
+
+impl AsyncRead for Below {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.0).poll_read(context, buffer)) {
+            Ok(0) if !buffer.is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            read => Poll::Ready(read),
+        }
+    }
+}
+
+impl AsyncWrite for Below {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(context)
+    }
+}
 
 /// Whether nobody learns which protocol ALPN has chosen.
 pub(super) const HIDES_THE_CHOICE: bool = true;
@@ -37,12 +74,12 @@ const RECORD: usize = 16 * 1024;
 
 /// The TCP connection below.
 pub fn tcp_of(stream: &TlsStream) -> &Tcp {
-    stream.get_ref()
+    &stream.get_ref().0
 }
 
 /// The same, to change what it expects of its socket.
 pub fn tcp_below(stream: &mut TlsStream) -> &mut Tcp {
-    stream.get_mut()
+    &mut stream.get_mut().0
 }
 
 /// Writes several slices into one record. The library takes one slice at a
@@ -206,7 +243,9 @@ impl Handshake {
             return;
         }
         let connecting = async {
-            Some(connector.connect(host.as_str(), tcp).await.map_err(|error| explain(&error)))
+            Some(
+                connector.connect(host.as_str(), Below(tcp)).await.map_err(|error| explain(&error)),
+            )
         };
         let unwanted = async {
             let _ = wanted.recv().await;

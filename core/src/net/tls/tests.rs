@@ -6,6 +6,7 @@ use futures_lite::future::zip;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::rustls::{self, pki_types::PrivateKeyDer};
+use futures_rustls::server::TlsStream;
 use std::io;
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ impl Server {
         Tls::new(Roots { file: Some(self.file.clone()), ..Roots::default() }, Log::discard())
     }
 
-    /// Takes a connection and speaks `protocols`; says what was chosen.
-    async fn serve(&self, protocols: &[&[u8]]) -> io::Result<Option<Vec<u8>>> {
+    /// Takes a connection that may speak `protocols`.
+    async fn accept(&self, protocols: &[&[u8]]) -> io::Result<TlsStream<Tcp>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::try_from(self.key.signing_key.serialize_der()).unwrap();
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -49,7 +50,12 @@ impl Server {
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let (tcp, _) = self.listener.accept().await?;
-        let mut tls = TlsAcceptor::from(Arc::new(config)).accept(tcp).await?;
+        TlsAcceptor::from(Arc::new(config)).accept(tcp).await
+    }
+
+    /// Takes a connection and speaks `protocols`; says what was chosen.
+    async fn serve(&self, protocols: &[&[u8]]) -> io::Result<Option<Vec<u8>>> {
+        let mut tls = self.accept(protocols).await?;
         let mut heard = [0; 4];
         tls.read_exact(&mut heard).await?;
         tls.write_all(&heard).await?;
@@ -141,4 +147,32 @@ fn it_may_go_while_a_handshake_waits() {
         block_on(futures_lite::future::poll_once(tls.connect("localhost", tcp, Alpn::Http1)));
     assert!(waiting.is_none());
     drop(tls);
+}
+
+#[test]
+fn an_end_that_tls_has_not_announced_is_none() {
+    for announced in [true, false] {
+        let server = Server::new();
+        let tls = server.client();
+        let serving = async {
+            let mut stream = server.accept(&[b"http/1.1"]).await.unwrap();
+            stream.write_all(b"part").await.unwrap();
+            stream.flush().await.unwrap();
+            let mut tcp = stream.get_ref().0.clone();
+            let ended = if announced { stream.close().await } else { tcp.close().await };
+            ended.unwrap();
+            // The other direction stays open, so that nothing is reset.
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        };
+        let calling = async {
+            let tcp = Tcp::connect(server.listener.local_addr().unwrap()).await.unwrap();
+            let (mut stream, _) = tls.connect("localhost", tcp, Alpn::Http1).await.unwrap();
+            let mut heard = [0; 4];
+            stream.read_exact(&mut heard).await.unwrap();
+            stream.read(&mut heard).await.map_err(|error| error.kind())
+        };
+        let (_, ended) = block_on(zip(serving, calling));
+        let expected = if announced { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof) };
+        assert_eq!(ended, expected, "announced: {announced}");
+    }
 }

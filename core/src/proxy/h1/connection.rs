@@ -3,17 +3,18 @@
 use super::call::{self, Next};
 use super::request::Asked;
 use super::tunnel::tunnel;
-use crate::http1::{Body, HeadError, Limits, RequestHead, ResponseHead};
-use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
+use crate::http1::{HeadError, Limits, RequestHead, ResponseHead};
+use crate::net::{BoxFuture, Buffer, HungUp, Outgoing, Stream, Tcp};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
-use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER, LOOK};
+use crate::proxy::timers::Timers;
 use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
 use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// An app's connection.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Client {
     pub(super) out: Outgoing,
     /// A final response has begun: no other can take its place.
     pub(super) begun: bool,
+    pub(super) timers: Timers,
 }
 
 /// The vectors that one request hands to the next.
@@ -50,6 +52,7 @@ impl Scratch {
 pub(super) struct Attention {
     ended: bool,
     linger: Option<BoxFuture<'static, ()>>,
+    look: Option<BoxFuture<'static, ()>>,
 }
 
 /// The app has broken its connection off.
@@ -64,18 +67,21 @@ enum Read {
 }
 
 /// Serves HTTP/1.1 on an app's connection until it ends. A connection that
-/// CONNECT has turned into one to a service comes back.
+/// CONNECT has turned into one to a service comes back. `late` ends when the
+/// first head, of which a part is there, takes too long.
 pub(in crate::proxy) async fn serve(
     shared: &Arc<Shared>,
     tcp: Tcp,
     buffer: Buffer,
+    mut late: Option<BoxFuture<'static, ()>>,
 ) -> Option<(Tcp, Buffer)> {
-    let mut client = Client { tcp, buffer, out: Outgoing::default(), begun: false };
+    let (out, timers) = (Outgoing::default(), shared.timers.clone());
+    let mut client = Client { tcp, buffer, out, begun: false, timers };
     let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
     loop {
-        let next = match client.read_head(&mut scratch.request, &mut draining).await {
+        let next = match client.read_head(&mut scratch.request, &mut draining, late.take()).await {
             Read::End => return None,
             Read::Refused(error) => {
                 client.refuse(shared, &error, None).await;
@@ -114,26 +120,40 @@ pub(in crate::proxy) async fn serve(
                 return Some((tcp, buffer));
             }
             Next::Tunnel(mut stream, from_service) => {
-                let Client { mut tcp, buffer, out, .. } = client;
                 drop(scratch);
-                relay(&mut tcp, buffer, out, &mut stream, from_service).await;
+                relay(client, &mut stream, from_service).await;
                 return None;
             }
         }
     }
 }
 
-async fn relay(tcp: &mut Tcp, buffer: Buffer, out: Outgoing, stream: &mut Stream, rest: Buffer) {
-    if tunnel((tcp, buffer, out), (stream, rest)).await.is_err() {
-        // Cut on one side must not look like an end on the other.
-        tcp.reset_on_close();
-        stream.tcp().reset_on_close();
+async fn relay(client: Client, stream: &mut Stream, rest: Buffer) {
+    let Client { mut tcp, buffer, out, timers, .. } = client;
+    let mut ends = Ends { both: [tcp.clone(), stream.tcp().clone()], in_order: false };
+    let relayed = tunnel((&mut tcp, buffer, out), (stream, rest), &timers).await;
+    ends.in_order = relayed.is_ok();
+}
+
+/// The two ends of a tunnel: cut on one side, or by a drain that cannot wait,
+/// must not look like an end on the other.
+struct Ends {
+    both: [Tcp; 2],
+    in_order: bool,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if !self.in_order {
+            self.both.iter().for_each(Tcp::reset_on_close);
+        }
     }
 }
 
 impl Attention {
-    /// Takes what the app sends ahead. If it ends its own direction, that may be
-    /// all that it has ended, and it gets a while for the rest.
+    /// Takes what the app sends ahead, up to a bound. If it ends its own direction,
+    /// that may be all that it has ended, and it gets a while for the rest; but
+    /// where it still has to send `wanted` bytes, read or not, it has left.
     ///
     /// # Errors
     /// [`Left`]
@@ -141,19 +161,43 @@ impl Attention {
         &mut self,
         context: &mut Context<'_>,
         client: &mut Client,
+        wanted: Option<u64>,
     ) -> Result<(), Left> {
-        while !self.ended && !client.buffer.is_full(HELD) {
-            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(Left),
-                Poll::Ready(Ok(0)) => {
-                    self.ended = true;
-                    self.linger = Some(Box::pin(patience(LINGER)));
+        let short = |has: usize| wanted.is_some_and(|wanted| wanted > has as u64);
+        while !self.ended {
+            let unread = if client.buffer.is_full(HELD) {
+                match self.poll_end(context, client) {
+                    Poll::Pending => break,
+                    Poll::Ready(HungUp::Broken) => return Err(Left),
+                    Poll::Ready(HungUp::Ended { unread }) => unread,
                 }
-                Poll::Ready(Ok(_)) => {}
+            } else {
+                match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(_)) => return Err(Left),
+                    Poll::Ready(Ok(0)) => 0,
+                    Poll::Ready(Ok(_)) => continue,
+                }
+            };
+            if short(client.buffer.readable().len() + unread) {
+                return Err(Left);
             }
+            self.ended = true;
+            self.linger(client);
         }
         Ok(())
+    }
+
+    /// Looks for an end behind what the app has sent, now and then.
+    fn poll_end(&mut self, context: &mut Context<'_>, client: &Client) -> Poll<HungUp> {
+        loop {
+            let look = self.look.get_or_insert_with(|| client.timers.patience(LOOK));
+            ready!(look.as_mut().poll(context));
+            self.look = None;
+            if let Some(hung_up) = client.tcp.hung_up() {
+                return Poll::Ready(hung_up);
+            }
+        }
     }
 
     /// Whether the app has ended its direction.
@@ -162,46 +206,17 @@ impl Attention {
     }
 
     /// Gives the exchange a while to end, from the first call on.
-    pub(super) fn linger(&mut self) {
+    pub(super) fn linger(&mut self, client: &Client) {
         if self.linger.is_none() {
-            self.linger = Some(Box::pin(patience(LINGER)));
+            self.linger = Some(client.timers.patience(LINGER));
         }
     }
 
     /// Something has moved: an exchange that goes on may take its time.
-    pub(super) fn moved(&mut self) {
+    pub(super) fn moved(&mut self, client: &Client) {
         if self.linger.is_some() {
-            self.linger = Some(Box::pin(patience(LINGER)));
+            self.linger = Some(client.timers.patience(LINGER));
         }
-    }
-
-    /// Sees whether an app that cannot send any more of its body has left. What
-    /// it has sent ahead stays unread beyond a bound.
-    ///
-    /// # Errors
-    /// [`Left`]
-    pub(super) fn watch_stalled(
-        &mut self,
-        context: &mut Context<'_>,
-        client: &mut Client,
-        body: &Body,
-    ) -> Result<(), Left> {
-        while !self.ended && !client.buffer.is_full(HELD) {
-            match client.buffer.poll_fill(context, &mut client.tcp, HELD) {
-                Poll::Pending => break,
-                Poll::Ready(Err(_)) => return Err(Left),
-                Poll::Ready(Ok(0)) => {
-                    let waiting = client.buffer.readable().len() as u64;
-                    if matches!(body, Body::Length(left) if *left > waiting) {
-                        return Err(Left);
-                    }
-                    self.ended = true;
-                    self.linger();
-                }
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        Ok(())
     }
 
     /// Whether it has had its while.
@@ -217,8 +232,8 @@ impl Client {
         &mut self,
         head: &mut RequestHead,
         draining: &mut BoxFuture<'_, ()>,
+        mut timer: Option<BoxFuture<'static, ()>>,
     ) -> Read {
-        let mut timer: Option<BoxFuture<'static, ()>> = None;
         loop {
             if !self.buffer.is_empty() {
                 match head.parse(self.buffer.readable(), Limits::default()) {
@@ -230,7 +245,7 @@ impl Client {
                     Ok(None) => {}
                 }
                 if timer.is_none() {
-                    timer = Some(Box::pin(patience(HEAD_TIME)));
+                    timer = Some(self.timers.patience(HEAD_TIME));
                 }
             }
             let idle = self.buffer.is_empty();
@@ -271,7 +286,7 @@ impl Client {
             answer.body.clear();
         }
         write_answer(self.out.bytes(), &answer, asked.is_some_and(|asked| asked.grpc));
-        let _ = deadline(HEAD_TIME, self.flush()).await;
+        let _ = shared.timers.deadline(HEAD_TIME, self.flush()).await;
     }
 
     /// After a panic: an answer, if none has begun.
@@ -290,7 +305,7 @@ impl Client {
     /// Ends our direction first and reads on for a moment: closing with unread
     /// bytes would reset the connection and destroy the answer (RFC 9112 §9.6).
     async fn close(&mut self) {
-        let Client { tcp, buffer, .. } = self;
+        let Client { tcp, buffer, timers, .. } = self;
         let reading = async {
             let _ = tcp.close().await;
             let mut left = HELD * 16;
@@ -302,7 +317,7 @@ impl Client {
                 }
             }
         };
-        let _ = deadline(LINGER, reading).await;
+        let _ = timers.deadline(LINGER, reading).await;
     }
 }
 

@@ -10,9 +10,9 @@ use crate::http1::{
     write_last_chunk,
 };
 use crate::names::Target;
-use crate::net::{BoxFuture, Buffer, Outgoing, patience};
+use crate::net::{BoxFuture, Buffer, Outgoing};
 use crate::proxy::h2::Decoding;
-use crate::proxy::limits::{CONTINUE, HEAD_ROOM, HELD, REPLAY, TURN};
+use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, RECORD, REPLAY, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -103,6 +103,7 @@ impl<'a> Exchange<'a> {
         (keep_alive, renewable): (bool, bool),
     ) -> Exchange<'a> {
         let holds = asked.expects_continue && !upload.body.is_done();
+        let holding = holds.then(|| client.timers.patience(CONTINUE));
         Exchange {
             client,
             service,
@@ -117,7 +118,7 @@ impl<'a> Exchange<'a> {
             heard: false,
             deaf: None,
             attention: Attention::default(),
-            holding: holds.then(|| Box::pin(patience(CONTINUE)) as _),
+            holding,
         }
     }
 
@@ -126,7 +127,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         for _ in 0..TURN {
             match self.round(context) {
-                Ok(true) => self.attention.moved(),
+                Ok(true) => self.attention.moved(self.client),
                 Ok(false) => return Poll::Pending,
                 Err(outcome) => return Poll::Ready(outcome),
             }
@@ -220,7 +221,7 @@ impl<'a> Exchange<'a> {
     /// From the service's connection to the app's outbox.
     fn take_response(&mut self, context: &mut Context<'_>) -> Moved {
         let mut moved = false;
-        while self.client.out.left() < HELD {
+        while self.client.out.left() < AHEAD {
             let more = match &mut self.download {
                 Download::Head => self.take_head()?,
                 Download::Body { .. } => self.take_response_body()?,
@@ -230,7 +231,8 @@ impl<'a> Exchange<'a> {
                 moved = true;
                 continue;
             }
-            match self.service.buffer.poll_fill(context, &mut self.service.stream, HEAD_ROOM) {
+            let room = self.room();
+            match self.service.buffer.poll_fill(context, &mut self.service.stream, room) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => self.service_ended("it closed the connection")?,
                 Poll::Ready(Err(error)) => self.service_broke(&error.to_string())?,
@@ -239,6 +241,13 @@ impl<'a> Exchange<'a> {
             moved = true;
         }
         Ok(moved)
+    }
+
+    /// What the service's connection is read into: little for bodies, but for
+    /// trailers as much as for heads.
+    fn room(&self) -> usize {
+        let bulk = matches!(self.download, Download::Body { .. }) && self.service.stream.is_tls();
+        if bulk && !self.service.buffer.is_full(RECORD) { RECORD } else { HEAD_ROOM }
     }
 
     /// Whether a whole head stood there.
@@ -253,7 +262,7 @@ impl<'a> Exchange<'a> {
         };
         let out = self.client.out.bytes();
         match self.head.status {
-            101 if self.asked.upgrade => {
+            101 if self.asked.upgrade && self.upload.is_over() => {
                 write_interim(out, (self.head, buffer), self.target);
                 self.service.buffer.consume(length);
                 return Err(Outcome::Switched);
@@ -380,9 +389,13 @@ impl<'a> Exchange<'a> {
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
         let watched = if self.upload.body.is_done() || self.holding.is_some() {
-            self.attention.watch(context, self.client)
+            self.attention.watch(context, self.client, None)
         } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
-            self.attention.watch_stalled(context, self.client, &self.upload.body)
+            let wanted = match self.upload.body {
+                Body::Length(left) => Some(left),
+                _ => None,
+            };
+            self.attention.watch(context, self.client, wanted)
         } else {
             Ok(())
         };
@@ -394,8 +407,9 @@ impl<'a> Exchange<'a> {
         let answered = matches!(self.download, Download::Ended) && self.client.out.is_sent();
         if answered {
             if self.upload.is_over() {
-                let (app, service) =
-                    (self.keep_alive && !self.attention.ended(), self.service_keep);
+                // It may have ended its direction behind a request that it sent ahead.
+                let more = !self.attention.ended() || !self.client.buffer.is_empty();
+                let (app, service) = (self.keep_alive && more, self.service_keep);
                 return Err(Outcome::Done { app, service });
             }
             if self.holding.is_some() || self.deaf.is_some() || !self.service_keep {
@@ -403,7 +417,7 @@ impl<'a> Exchange<'a> {
             }
             // An answer that needs no more of the body: there may be a little
             // left of it, for which both connections can be saved.
-            self.attention.linger();
+            self.attention.linger(self.client);
         }
         if self.attention.is_over(context) {
             return Err(match self.download {

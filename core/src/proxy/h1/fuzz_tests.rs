@@ -15,17 +15,17 @@ use std::path::Path;
 const ROUNDS: usize = 60_000;
 
 /// xorshift64*: the same inputs on every run.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
     }
 
-    fn of<'a>(&mut self, list: &[&'a [u8]]) -> &'a [u8] {
+    pub(super) fn of<'a>(&mut self, list: &[&'a [u8]]) -> &'a [u8] {
         list[self.below(list.len())]
     }
 }
@@ -109,7 +109,7 @@ const BODIES: &[&[u8]] = &[
     b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
 ];
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target {
         name: "hello".into(),
         host: "hello.example".into(),

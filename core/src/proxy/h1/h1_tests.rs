@@ -4,7 +4,8 @@
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
-    BoxFuture, Dialer, Drain, Executing, OwnAddresses, Resolve, Roots, TcpListener, Tls,
+    BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Resolve, Roots, SystemClock,
+    TcpListener, Tls,
 };
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Log};
@@ -59,7 +60,7 @@ impl Tokens for NoTokens {
 }
 
 /// A proxy on a thread of its own; it leaves when this goes.
-struct Running {
+pub(super) struct Running {
     address: SocketAddr,
     counters: Arc<Counters>,
     leave: async_channel::Sender<()>,
@@ -75,7 +76,12 @@ impl Drop for Running {
     }
 }
 
-fn proxy(service: SocketAddr, forward: bool) -> Running {
+pub(super) fn proxy(service: SocketAddr, forward: bool) -> Running {
+    proxy_by(Arc::new(SystemClock), service, forward)
+}
+
+/// The same, on a clock of the test's.
+pub(super) fn proxy_by(clock: Arc<dyn Clock>, service: SocketAddr, forward: bool) -> Running {
     let counters = Arc::<Counters>::default();
     let (failed, _) = async_channel::bounded(1);
     let executing = Executing::new(Log::discard(), counters.clone(), failed);
@@ -89,8 +95,8 @@ fn proxy(service: SocketAddr, forward: bool) -> Running {
         let drain = Drain::default();
         let config = Config { upstream: Upstream::Same, forward, refuse_pages: forward };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
-        let proxy =
-            Proxy::new(config, executing.tasks(), names, tokens, Arc::new(dialer), drain.watch());
+        let (tasks, dialer) = (executing.tasks(), Arc::new(dialer));
+        let proxy = Proxy::new(config, tasks, names, tokens, dialer, drain.watch(), clock);
         proxy.serve(vec![listener]);
         let _ = executing.run(told.recv());
     });
@@ -99,9 +105,9 @@ fn proxy(service: SocketAddr, forward: bool) -> Running {
 
 /// A service that takes connections one after the other and runs `script`'s
 /// steps on each: bytes to wait for, bytes to say.
-type Step = (&'static str, &'static [u8]);
+pub(super) type Step = (&'static str, &'static [u8]);
 
-fn service(connections: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+pub(super) fn service(connections: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
@@ -120,7 +126,7 @@ fn service(connections: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<String>>)
 }
 
 /// Reads until the text ends with `until`; an empty one reads to the end.
-fn read_until(stream: &mut TcpStream, until: &str) -> String {
+pub(super) fn read_until(stream: &mut TcpStream, until: &str) -> String {
     let (mut text, mut byte) = (Vec::new(), [0]);
     while until.is_empty() || !text.ends_with(until.as_bytes()) {
         match stream.read(&mut byte) {
@@ -132,15 +138,15 @@ fn read_until(stream: &mut TcpStream, until: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn app(proxy: &Running) -> TcpStream {
+pub(super) fn app(proxy: &Running) -> TcpStream {
     let stream = TcpStream::connect(proxy.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
 }
 
-const GET: &str = "GET /a HTTP/1.1\r\nHost: hello\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const HEAD_END: &str = "\r\n\r\n";
+pub(super) const GET: &str = "GET /a HTTP/1.1\r\nHost: hello\r\n\r\n";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(super) const HEAD_END: &str = "\r\n\r\n";
 
 #[test]
 fn requests_reuse_connections_on_both_sides_and_may_be_pipelined() {

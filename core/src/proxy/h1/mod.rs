@@ -17,3 +17,9 @@ mod h1_tests;
 
 #[cfg(test)]
 mod fuzz_tests;
+
+#[cfg(test)]
+mod policy_fuzz_tests;
+
+#[cfg(test)]
+mod timing_tests;

@@ -8,7 +8,7 @@ use super::response;
 use crate::auth::IdToken;
 use crate::http1::{Framing, RequestHead, Version, write_chunk, write_field, write_last_chunk};
 use crate::names::Target;
-use crate::net::{BoxFuture, patience};
+use crate::net::BoxFuture;
 use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
 use crate::proxy::h2::{
@@ -136,11 +136,12 @@ impl<'a> Side<'a> {
     fn new(client: &'a mut Client, asked: &'a Asked, keep_alive: bool) -> Side<'a> {
         let upload = Decoding::keeping(asked.framing);
         let holds = asked.expects_continue && !upload.is_empty();
+        let holding = holds.then(|| client.timers.patience(CONTINUE));
         Side {
             client,
             asked,
             upload,
-            holding: holds.then(|| Box::pin(patience(CONTINUE)) as _),
+            holding,
             unsent: false,
             attention: Attention::default(),
             keep_alive: keep_alive && asked.keep_alive,
@@ -185,7 +186,9 @@ impl<'a> Side<'a> {
 
     /// What becomes of the app's connection after its response.
     fn next(&self) -> Next {
-        let sound = self.keep_alive && !self.attention.ended() && self.upload.is_read();
+        // It may have ended its direction behind a request that it sent ahead.
+        let more = !self.attention.ended() || !self.client.buffer.is_empty();
+        let sound = self.keep_alive && more && self.upload.is_read();
         if sound { Next::Again } else { Next::Close }
     }
 
@@ -344,7 +347,7 @@ impl AppSide for Side<'_> {
             if !self.take(from)? {
                 return Poll::Pending;
             }
-            self.attention.moved();
+            self.attention.moved(self.client);
         }
     }
 
@@ -353,8 +356,10 @@ impl AppSide for Side<'_> {
         if matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(Reason::CANCEL);
         }
-        let silent = self.upload.is_read() || self.holding.is_some();
-        if silent && self.attention.watch(context, self.client).is_err() {
+        let (read, held) = (self.upload.is_read(), self.holding.is_some() || self.unsent);
+        let wanted = if read { None } else { self.upload.wanted() };
+        let silent = read || held || self.upload.is_stalled();
+        if silent && self.attention.watch(context, self.client, wanted).is_err() {
             return Poll::Ready(Reason::CANCEL);
         }
         if self.is_answered() {
@@ -363,7 +368,7 @@ impl AppSide for Side<'_> {
             }
             // An answer that needs no more of the body: there may be a little
             // left of it, for which the connection can be saved.
-            self.attention.linger();
+            self.attention.linger(self.client);
         }
         if self.attention.is_over(context) { Poll::Ready(Reason::CANCEL) } else { Poll::Pending }
     }

@@ -1,7 +1,8 @@
 //! Bytes both ways without a look at them: after an upgrade or a CONNECT.
 
-use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, patience};
+use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp};
 use crate::proxy::limits::{HELD, TUNNEL_LINGER, TURN};
+use crate::proxy::timers::Timers;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -79,6 +80,7 @@ impl Way {
 pub(in crate::proxy) async fn tunnel(
     (app, from_app, to_app): (&mut Tcp, Buffer, Outgoing),
     (service, from_service): (&mut Stream, Buffer),
+    timers: &Timers,
 ) -> io::Result<()> {
     let mut up = Way::new(from_app, Outgoing::default());
     let mut down = Way::new(from_service, to_app);
@@ -91,7 +93,7 @@ pub(in crate::proxy) async fn tunnel(
                 return Poll::Ready(Ok(()));
             }
             if ended == 1 && (moved || linger.is_none()) {
-                linger = Some(Box::pin(patience(TUNNEL_LINGER)));
+                linger = Some(timers.patience(TUNNEL_LINGER));
             }
             if linger.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready()) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

@@ -67,6 +67,20 @@ impl Decoding {
         self.body.is_done() && self.payload == 0
     }
 
+    /// Whether some of it is there that its receiver does not take yet.
+    pub(in crate::proxy) fn is_stalled(&self) -> bool {
+        self.payload > 0 || !self.again.is_empty()
+    }
+
+    /// How many bytes the buffer and the connection have to bring still, where
+    /// that is known.
+    pub(in crate::proxy) fn wanted(&self) -> Option<u64> {
+        match self.body {
+            Body::Length(left) => Some(left + self.payload as u64),
+            _ => None,
+        }
+    }
+
     /// Whether a second attempt can send it from its beginning.
     pub(in crate::proxy) fn can_rewind(&self) -> bool {
         self.kept.is_some()

@@ -135,6 +135,11 @@ fn host(head: &Parts) -> Result<String, Failure> {
     if head.method != Method::OPTIONS && head.uri.path() == "*" {
         return Err(malformed());
     }
+    // The library sees to their values, and lets the same one stand twice, which
+    // a service of HTTP/1.1 could read in its own way.
+    if head.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(malformed());
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     let host = host.map(|host| Authority::try_from(host.as_bytes())).transpose();
@@ -171,7 +176,11 @@ impl AppSide for AppStream {
     ) -> Poll<Result<(), Halt>> {
         let halted = |broken| match broken {
             Broken::Sink => Halt::Sink,
-            Broken::Source(error) => Halt::Source(reason_of(&error), Failure::Gone),
+            Broken::Source(error) if error.is_reset() => {
+                Halt::Source(reason_of(&error), Failure::Gone)
+            }
+            // Its whole connection has gone: nobody waits any more.
+            Broken::Source(_) => Halt::Source(Reason::CANCEL, Failure::Gone),
         };
         self.upload.poll_forward(context, to).map_err(halted)
     }

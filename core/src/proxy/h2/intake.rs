@@ -32,6 +32,8 @@ pub(in crate::proxy) struct Intake {
     /// of the question.
     kept: Option<Vec<Bytes>>,
     kept_bytes: usize,
+    /// How many bytes have been passed on, once or more.
+    passed: u64,
     /// What of `waiting` had been passed on before, and its window given back.
     replayed: usize,
 }
@@ -57,6 +59,7 @@ impl Intake {
             end,
             kept: None,
             kept_bytes: 0,
+            passed: 0,
             replayed: 0,
         }
     }
@@ -151,6 +154,7 @@ impl Intake {
         let front = self.waiting.front_mut()?;
         let piece =
             if front.len() <= most { self.waiting.pop_front()? } else { front.split_to(most) };
+        self.passed += piece.len() as u64;
         let again = piece.len().min(self.replayed);
         self.replayed -= again;
         // Fails only when the stream has gone, which the next read reports.
@@ -167,6 +171,11 @@ impl Intake {
             }
             _ => self.kept = None,
         }
+    }
+
+    /// How many bytes have been passed on, once or more.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// How many bytes wait to be passed on; at least the first piece of them.

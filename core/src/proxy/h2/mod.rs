@@ -28,7 +28,7 @@ pub(super) use over_h2::begin;
 use super::Shared;
 use super::limits::HEAD_TIME;
 use super::pool::SMALL_FRAMES;
-use crate::net::{Buffer, Tcp, TokioIo, deadline};
+use crate::net::{Buffer, Tcp, TokioIo};
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
 use std::future::poll_fn;
@@ -81,7 +81,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, tcp: Tcp, buffer: Buffer) {
     let handshake = builder.handshake::<_, Bytes>(TokioIo::with_prefix(tcp, buffer));
     // A connection that never says its preface, or breaks it, has no stream
     // that could be told.
-    let Ok(Ok(connection)) = deadline(HEAD_TIME, handshake).await else { return };
+    let Ok(Ok(connection)) = shared.timers.deadline(HEAD_TIME, handshake).await else { return };
     let serving = accept(shared, connection);
     futures_lite::future::or(serving, shared.drain.aborting()).await;
 }

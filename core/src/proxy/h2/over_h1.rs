@@ -10,7 +10,7 @@ use super::intake::Intake;
 use crate::http1::{
     Framing, Limits, ResponseHead, body_of_response, write_chunk, write_last_chunk,
 };
-use crate::proxy::limits::HELD;
+use crate::proxy::limits::{HELD, INTERIM};
 use crate::proxy::pool::H1;
 use futures_lite::io::AsyncWrite;
 use h2::Reason;
@@ -49,6 +49,13 @@ enum UploadState {
     Refused,
 }
 
+/// What has come of a response that has not begun.
+#[derive(Debug, Default)]
+struct Heard {
+    something: bool,
+    interim: usize,
+}
+
 /// Sends the request and waits for the response, passing on what comes between.
 ///
 /// # Errors
@@ -64,7 +71,7 @@ pub(super) async fn begin(
     }
     let mut upload = Upload::new(call, intake.is_empty());
     let mut head = ResponseHead::default();
-    let mut heard = false;
+    let mut heard = Heard::default();
     let response = poll_fn(|context| {
         if reply.poll_gone(context).is_ready() {
             return Poll::Ready(Err(Failure::Gone.into()));
@@ -87,7 +94,7 @@ fn poll_head(
     connection: &mut H1,
     head: &mut ResponseHead,
     reply: &mut Reply,
-    heard: &mut bool,
+    heard: &mut Heard,
 ) -> Poll<Result<Response<()>, Stop>> {
     let limits = Limits::default();
     let malformed = |cause: &dyn ToString| Failure::from(call.upstream(cause.to_string()));
@@ -100,7 +107,13 @@ fn poll_head(
             connection.buffer.consume(length);
             match head.status {
                 101 => return Poll::Ready(Err(malformed(&"it changed protocols unasked").into())),
-                100..=199 => reply.inform(response),
+                100..=199 if heard.interim < INTERIM => {
+                    heard.interim += 1;
+                    reply.inform(response);
+                }
+                100..=199 => {
+                    return Poll::Ready(Err(malformed(&"it never comes to its response").into()));
+                }
                 _ => return Poll::Ready(Ok(response)),
             }
             continue;
@@ -110,13 +123,13 @@ fn poll_head(
         let cause: &dyn ToString = match &filled {
             Ok(0) => &"the connection ended before a response",
             Ok(_) => {
-                *heard = true;
+                heard.something = true;
                 continue;
             }
             Err(error) => error,
         };
         // A kept connection that the service has closed meanwhile.
-        let stale = connection.reused && !*heard && call.method.is_idempotent();
+        let stale = connection.reused && !heard.something && call.method.is_idempotent();
         let again = if stale { Again::Once } else { Again::No };
         return Poll::Ready(Err(Stop { failure: malformed(cause), again }));
     }

@@ -5,11 +5,13 @@ use super::app::{AppSide, Halt};
 use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
 use super::intake::{Intake, reason_of};
-use crate::proxy::pool::Lease;
+use crate::proxy::limits::INTERIM;
+use crate::proxy::pool::{BULK, Lease};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
+use http::header::CONTENT_LENGTH;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -53,8 +55,9 @@ pub(in crate::proxy) async fn begin(
         }
     };
     let mut send = Some(send).filter(|_| !ended);
+    let mut interim = 0;
     let outcome = poll_fn(|context| {
-        if let Poll::Ready(outcome) = poll_response(&mut response, app, context) {
+        if let Poll::Ready(outcome) = poll_response(&mut response, app, &mut interim, context) {
             return Poll::Ready(outcome.map_err(Ended::Response));
         }
         if let Err(failure) = poll_upload(app, &mut send, context) {
@@ -71,17 +74,28 @@ pub(in crate::proxy) async fn begin(
         Err(Ended::Otherwise(failure)) => return Err(failure.into()),
         Err(Ended::Response(error)) => return Err(stop(call, lease, reused, &error)),
     };
+    if head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        reset(&mut send, Reason::PROTOCOL_ERROR);
+        return Err(Failure::Answer(call.upstream("more than one Content-Length")).into());
+    }
     Ok(Begun { head: Response::from_parts(head, ()), body, send, lease })
 }
 
 fn poll_response(
     response: &mut ResponseFuture,
     app: &mut impl AppSide,
+    interim: &mut usize,
     context: &mut Context<'_>,
 ) -> Poll<Result<Response<RecvStream>, h2::Error>> {
     loop {
         match response.poll_informational(context) {
-            Poll::Ready(Some(Ok(interim))) => app.inform(interim),
+            Poll::Ready(Some(Ok(head))) => {
+                *interim += 1;
+                if *interim > INTERIM {
+                    return Poll::Ready(Err(Reason::ENHANCE_YOUR_CALM.into()));
+                }
+                app.inform(head);
+            }
             // The final response or an error is there.
             Poll::Ready(_) => return Pin::new(response).poll(context),
             // Not to be polled: it would drop an interim response that came
@@ -168,6 +182,9 @@ impl Begun {
             if !downloaded && let Poll::Ready(done) = app.poll_download(context, &mut download) {
                 done?;
                 downloaded = true;
+            }
+            if download.passed() > BULK {
+                lease.widen();
             }
             // After its response a service may still take the upload, or end
             // it (RFC 9113 §8.1).

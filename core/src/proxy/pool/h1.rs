@@ -5,6 +5,7 @@ use crate::names::Target;
 use crate::net::{Alpn, Buffer, Dialer, Secure, Stream};
 use crate::proxy::error::ProxyError;
 use crate::proxy::limits::{FRESH, IDLE, IDLE_CONNECTIONS, IDLE_IN_ALL};
+use crate::proxy::timers::Timers;
 use async_channel::{Receiver, Sender};
 use futures_lite::io::AsyncRead;
 use std::collections::HashMap;
@@ -21,13 +22,20 @@ pub(in crate::proxy) struct H1 {
     pub(in crate::proxy) buffer: Buffer,
     /// Whether an exchange has ended well on it.
     pub(in crate::proxy) reused: bool,
+}
+
+/// One that waits for its next request.
+#[derive(Debug)]
+struct Idle {
+    connection: H1,
     since: SystemTime,
 }
 
 /// The idle connections of every origin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::proxy) struct H1Pool {
-    idle: ByScheme<Vec<H1>>,
+    timers: Timers,
+    idle: ByScheme<Vec<Idle>>,
     /// Connections on their way, for the requests that they were announced by.
     warming: ByScheme<Coming>,
 }
@@ -70,7 +78,7 @@ pub(in crate::proxy) struct Warming(Sender<Result<H1, ProxyError>>);
 impl H1 {
     /// A connection that has just been opened.
     pub(in crate::proxy) fn new(stream: Stream) -> H1 {
-        H1 { stream, buffer: Buffer::default(), reused: false, since: SystemTime::now() }
+        H1 { stream, buffer: Buffer::default(), reused: false }
     }
 
     /// Whether nothing has come: an end, an alert or surplus bytes make it
@@ -89,14 +97,24 @@ impl H1 {
 }
 
 impl H1Pool {
+    /// A pool of nothing.
+    pub(in crate::proxy) fn new(timers: Timers) -> H1Pool {
+        H1Pool { timers, idle: ByScheme::default(), warming: ByScheme::default() }
+    }
+
+    /// For how long a connection has been idle by the wall clock: a throttled
+    /// instance's own clock stands still while it grows old. A clock that was
+    /// set back makes it too old.
+    fn age(&self, since: SystemTime) -> Duration {
+        self.timers.wall().duration_since(since).unwrap_or(IDLE)
+    }
+
     /// An idle connection that is still good.
     fn take(&self, target: &Target) -> Option<H1> {
         let mut idle = self.idle.of(target);
         let connections = idle.get_mut(&target.authority)?;
-        while let Some(mut connection) = connections.pop() {
-            // The wall clock: a throttled instance's own clock stands still
-            // while the connection grows old.
-            let age = connection.since.elapsed().unwrap_or(IDLE);
+        while let Some(Idle { mut connection, since }) = connections.pop() {
+            let age = self.age(since);
             let fits = age < IDLE && connection.stream.is_tls() == target.tls;
             if fits && connection.is_quiet(age) {
                 return Some(connection);
@@ -113,7 +131,7 @@ impl H1Pool {
         }
         connection.buffer.release();
         connection.reused = true;
-        connection.since = SystemTime::now();
+        let since = self.timers.wall();
         let mut idle = self.idle.of(target);
         if idle.values().map(Vec::len).sum::<usize>() >= IDLE_IN_ALL {
             return;
@@ -123,7 +141,7 @@ impl H1Pool {
             None => idle.entry(target.authority.clone()).or_default(),
         };
         if connections.len() < IDLE_CONNECTIONS {
-            connections.push(connection);
+            connections.push(Idle { connection, since });
         }
     }
 
@@ -186,7 +204,7 @@ impl H1Pool {
     pub(in crate::proxy) fn sweep(&self) {
         for mut idle in self.idle.each() {
             idle.retain(|_, connections| {
-                connections.retain(|one| one.since.elapsed().is_ok_and(|age| age < IDLE));
+                connections.retain(|one| self.age(one.since) < IDLE);
                 !connections.is_empty()
             });
         }
@@ -217,7 +235,7 @@ pub(in crate::proxy) async fn connect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::block_on;
+    use crate::net::{SystemClock, block_on};
 
     fn target(tls: bool) -> Target {
         Target {
@@ -232,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_opened_in_the_clear_is_never_taken_for_tls() {
-        let pool = H1Pool::default();
+        let pool = H1Pool::new(Timers::new(Arc::new(SystemClock)));
         let warming = pool.begin_warming(&target(false)).unwrap();
         assert!(block_on(pool.take_or_wait(&target(true))).is_none());
         assert!(pool.begin_warming(&target(true)).is_some(), "each scheme warms for itself");

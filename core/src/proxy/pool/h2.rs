@@ -6,6 +6,7 @@ use super::{H1, connect_h1};
 use crate::names::Target;
 use crate::net::{Alpn, DialError, Protocol, Secure, TlsError};
 use crate::proxy::error::ProxyError;
+use crate::proxy::timers::Timers;
 use crate::proxy::{Shared, Upstream};
 use async_channel::{Receiver, Sender};
 use std::collections::{HashMap, VecDeque};
@@ -27,8 +28,11 @@ pub(in crate::proxy) enum Way {
 }
 
 /// The connections of every origin.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct H2Pool(Mutex<HashMap<String, Origins>>);
+#[derive(Debug)]
+pub(in crate::proxy) struct H2Pool {
+    timers: Timers,
+    origins: Mutex<HashMap<String, Origins>>,
+}
 
 /// One authority, in the clear and encrypted.
 #[derive(Debug, Default)]
@@ -69,6 +73,11 @@ enum Dialed {
 }
 
 impl H2Pool {
+    /// A pool of nothing.
+    pub(in crate::proxy) fn new(timers: Timers) -> H2Pool {
+        H2Pool { timers, origins: Mutex::default() }
+    }
+
     /// The way to `target`, by the versions that the configuration and the
     /// service agree on, but not on the connection of `avoid`. Waits for a
     /// connection if there is none.
@@ -108,15 +117,17 @@ impl H2Pool {
 
     /// `target` wants HTTP/1.1 after all (RFC 9113 §7, `HTTP_1_1_REQUIRED`).
     pub(in crate::proxy) fn wants_http1(&self, target: &Target) {
-        self.with(target, |origin| origin.http1_until = Some(SystemTime::now() + HTTP1_FOR));
+        let until = self.timers.wall() + HTTP1_FOR;
+        self.with(target, |origin| origin.http1_until = Some(until));
     }
 
     /// Drops what has ended or has been idle for too long.
     pub(in crate::proxy) fn sweep(&self) {
+        let now = self.timers.wall();
         self.origins().retain(|_, origins| {
             origins.plain.sweep();
             origins.secure.sweep();
-            !origins.plain.is_empty() || !origins.secure.is_empty()
+            !origins.plain.is_empty(now) || !origins.secure.is_empty(now)
         });
     }
 
@@ -129,7 +140,7 @@ impl H2Pool {
     }
 
     fn origins(&self) -> MutexGuard<'_, HashMap<String, Origins>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, target: &Target, act: impl FnOnce(&mut Origin) -> T) -> T {
@@ -142,8 +153,9 @@ impl H2Pool {
     }
 
     fn find(&self, target: &Target, avoid: Option<&Lease>) -> Found {
+        let now = self.timers.wall();
         self.with(target, |origin| {
-            if origin.http1_until.is_some_and(|until| SystemTime::now() < until) {
+            if origin.http1_until.is_some_and(|until| now < until) {
                 return Found::Now(Given::Http1);
             }
             origin.connections.retain(|connection| connection.is_good());
@@ -164,12 +176,13 @@ impl H2Pool {
 
     /// Hands out what a dial has brought, and says how many more to start.
     fn dialed(&self, target: &Target, outcome: Result<Dialed, ProxyError>) -> usize {
+        let until = self.timers.wall() + HTTP1_FOR;
         self.with(target, |origin| {
             origin.dialing = origin.dialing.saturating_sub(1);
             match outcome {
                 Ok(Dialed::Http2(connection)) => origin.hand_out(connection, target),
                 Ok(Dialed::Http1) => {
-                    origin.http1_until = Some(SystemTime::now() + HTTP1_FOR);
+                    origin.http1_until = Some(until);
                     origin.tell_all(|| Given::Http1);
                 }
                 // Another dial may still succeed; in its place comes none, or
@@ -185,10 +198,10 @@ impl H2Pool {
 }
 
 impl Origin {
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, now: SystemTime) -> bool {
         self.connections.is_empty()
             && self.dialing == 0
-            && self.http1_until.is_none_or(|until| until < SystemTime::now())
+            && self.http1_until.is_none_or(|until| until < now)
     }
 
     fn sweep(&mut self) {
@@ -278,7 +291,7 @@ async fn dial(shared: &Shared, target: &Target, secure: Secure) -> Result<Dialed
     shared.tasks.counters().upstream_connections.add();
     let prior_knowledge = secure == Secure::No;
     if connected.protocol == Protocol::Http2 || prior_knowledge {
-        let opened = Connection::open(connected.stream, &shared.tasks).await;
+        let opened = Connection::open(connected.stream, &shared.tasks, &shared.timers).await;
         return opened
             .map(Dialed::Http2)
             .map_err(|error| upstream(target, format!("HTTP/2 cannot begin: {error}")));

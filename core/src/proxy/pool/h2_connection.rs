@@ -1,23 +1,34 @@
 //! One HTTP/2 connection to a service: its settings, the task that drives it,
 //! and the leases of its streams.
 
-use crate::net::{Clock, Stream, SystemClock, Tasks, Tcp, TokioIo};
+use crate::net::{Clock, Stream, Tasks, Tcp, TokioIo};
 use crate::proxy::limits::IDLE;
+use crate::proxy::timers::Timers;
+use async_channel::{Receiver, Sender};
 use bytes::Bytes;
+use futures_lite::Stream as _;
+use futures_lite::future::poll_fn;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
 use http::Request;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-/// What a service may send on one stream before its app has read it: at 20 ms
-/// of round trip, 25 MB/s on each stream; also the memory a stalled app costs.
-const STREAM_WINDOW: u32 = 512 * 1024;
-/// As many stream windows as Cloud Run allows streams, so that stalled streams
-/// can never starve the others.
-const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+/// What a service may send on one stream before its app has read it, which is
+/// the memory that a stalled app costs. Most responses fit.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same once a stream has carried [`BULK`]: at 20 ms of round trip, 25 MB/s
+/// on each stream. For the rest of the connection's life, because windows that
+/// shrink are a corner where peers differ.
+const WIDE_WINDOW: u32 = 512 * 1024;
+/// From here on a body is large enough to need the wide window, in bytes.
+pub(in crate::proxy) const BULK: u64 = 256 * 1024;
+/// As many wide windows as Cloud Run allows streams, so that stalled streams can
+/// never starve the others.
+const CONNECTION_WINDOW: u32 = 100 * WIDE_WINDOW;
 /// The memory that the bookkeeping of small DATA frames may take before the
 /// library gives up the connection, in bytes; a frame costs up to 256. The
 /// library's own figure kills a connection whose messages are tiny, and it
@@ -53,6 +64,8 @@ pub(super) struct Connection {
     tcp: Tcp,
     status: Arc<Status>,
     used: AtomicBool,
+    /// Full once the driver has been asked for wide windows.
+    widen: Sender<()>,
 }
 
 /// What its driver shares with it. The driver must not hold the connection
@@ -62,6 +75,7 @@ struct Status {
     closed: AtomicBool,
     streams: AtomicUsize,
     idle_since: Mutex<SystemTime>,
+    timers: Timers,
 }
 
 /// The right to one stream; dropping it gives the place back.
@@ -70,13 +84,13 @@ pub(in crate::proxy) struct Lease(Arc<Connection>);
 
 impl Status {
     fn touch(&self) {
-        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = SystemTime::now();
+        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = self.timers.wall();
     }
 
     /// By the wall clock; a clock that was set back makes it old.
     fn idle(&self) -> Duration {
         let since = *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.elapsed().unwrap_or(Duration::MAX)
+        self.timers.wall().duration_since(since).unwrap_or(Duration::MAX)
     }
 }
 
@@ -85,7 +99,11 @@ impl Connection {
     ///
     /// # Errors
     /// What the library says.
-    pub(super) async fn open(stream: Stream, tasks: &Tasks) -> Result<Arc<Connection>, h2::Error> {
+    pub(super) async fn open(
+        stream: Stream,
+        tasks: &Tasks,
+        timers: &Timers,
+    ) -> Result<Arc<Connection>, h2::Error> {
         let tcp = stream.tcp().clone();
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
@@ -101,19 +119,20 @@ impl Connection {
         let status = Arc::new(Status {
             closed: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
-            idle_since: Mutex::new(SystemTime::now()),
+            idle_since: Mutex::new(timers.wall()),
+            timers: timers.clone(),
         });
         let pings = connection.ping_pong();
         let driven = status.clone();
+        let (widen, wanted) = async_channel::bounded(1);
         tasks.spawn("HTTP/2 connection to a service", async move {
             // However it ends, nobody may take a new stream of it.
             let _closing = Closing(driven.clone());
-            let driving = async {
-                let _ = connection.await;
-            };
-            futures_lite::future::or(driving, keep_alive(pings, &driven, &SystemClock)).await;
+            let driving = drive(connection, wanted);
+            futures_lite::future::or(driving, keep_alive(pings, &driven, driven.timers.clock()))
+                .await;
         });
-        Ok(Arc::new(Connection { sender, tcp, status, used: AtomicBool::new(false) }))
+        Ok(Arc::new(Connection { sender, tcp, status, used: AtomicBool::new(false), widen }))
     }
 
     /// The right to a stream, if the peer allows one more.
@@ -170,6 +189,12 @@ impl Lease {
         self.0.used.swap(true, Ordering::Relaxed)
     }
 
+    /// A body on it is large: from now on its streams may have more under way.
+    pub(in crate::proxy) fn widen(&self) {
+        // Full: somebody has asked already.
+        let _ = self.0.widen.try_send(());
+    }
+
     /// Whether it is a place on `connection`.
     pub(super) fn is_on(&self, connection: &Arc<Connection>) -> bool {
         Arc::ptr_eq(&self.0, connection)
@@ -186,6 +211,30 @@ impl Drop for Lease {
         self.0.status.touch();
         self.0.status.streams.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Drives the connection to its end, and widens its windows when that is wanted.
+async fn drive(
+    mut connection: h2::client::Connection<TokioIo<Stream>, Bytes>,
+    wanted: Receiver<()>,
+) {
+    let mut wanted = pin!(wanted);
+    let (mut asked, mut wide) = (false, false);
+    poll_fn(|context| {
+        loop {
+            if Pin::new(&mut connection).poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            asked |= matches!(wanted.as_mut().poll_next(context), Poll::Ready(Some(())));
+            // Refused while the peer has other settings to acknowledge; when it
+            // has, this is polled again.
+            if wide || !asked || connection.set_initial_window_size(WIDE_WINDOW).is_err() {
+                return Poll::Pending;
+            }
+            wide = true;
+        }
+    })
+    .await;
 }
 
 struct Closing(Arc<Status>);
@@ -234,8 +283,7 @@ async fn answered(pong: impl Future<Output = bool>, clock: &dyn Clock) -> bool {
 mod tests {
     use super::*;
     use crate::net::BoxFuture;
-    use futures_lite::future::{block_on, poll_fn};
-    use std::task::Poll;
+    use futures_lite::future::block_on;
     use std::time::Instant;
 
     /// A clock whose timers all fire at once, each as late as it was told.

@@ -9,4 +9,4 @@ mod h2_connection;
 
 pub(super) use h1::{H1, H1Pool, connect as connect_h1};
 pub(super) use h2::{H2Pool, Way};
-pub(super) use h2_connection::{Lease, SMALL_FRAMES};
+pub(super) use h2_connection::{BULK, Lease, SMALL_FRAMES};

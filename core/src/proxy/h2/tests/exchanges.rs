@@ -277,6 +277,43 @@ fn hosts_that_disagree_are_malformed() {
 }
 
 #[test]
+fn the_same_length_twice_is_refused_both_ways() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        let mut head = ok();
+        *head.headers_mut() = fields(&[("content-length", "2"), ("content-length", "2")]);
+        let mut stream = respond.send_response(head, false).unwrap();
+        let _ = stream.send_data(Bytes::from_static(b"ok"), true);
+    });
+    let heard = world.run(world.ask(get("http://hello/"), None));
+    assert_eq!(heard.status(), 502);
+    let error = world.run(async {
+        let mut app = world.app().await;
+        let mut request = Request::post("http://hello/").body(()).unwrap();
+        *request.headers_mut() = fields(&[("content-length", "2"), ("content-length", "2")]);
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b"ok"), true).unwrap();
+        Heard::all(response).await.unwrap_err()
+    });
+    assert_eq!((error.reason(), error.is_remote()), (Some(Reason::PROTOCOL_ERROR), true));
+}
+
+#[test]
+fn interim_responses_without_end_are_a_bad_gateway() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        for _ in 0..2 * crate::proxy::limits::INTERIM {
+            let interim = Response::builder().status(103).body(()).unwrap();
+            if respond.send_informational(interim).is_err() {
+                return;
+            }
+        }
+        let _ = respond.send_response(ok(), true);
+    });
+    assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 502);
+}
+
+#[test]
 fn an_asterisk_is_the_target_of_options_alone() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {

@@ -213,3 +213,42 @@ fn a_service_that_chooses_http1_is_spoken_to_in_it() {
     }
     assert_eq!(world.counters.upstream_connections.get(), 1);
 }
+
+#[test]
+fn large_trailers_pass_from_inside_tls() {
+    let world = World::new(Upstream::Http1);
+    *world.tokens.ready.lock().unwrap() = token("ours");
+    let acceptor = world.acceptor(&[b"http/1.1"]);
+    let trailer = "x".repeat(60_000);
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: {trailer}\r\n\r\n"
+    );
+    let said = answer.clone();
+    world.listen("hello", true, move |tcp: Tcp| {
+        let (acceptor, said) = (acceptor.clone(), said.clone());
+        async move {
+            let mut tls = acceptor.accept(tcp).await.unwrap();
+            let mut room = [0; 4096];
+            let _ = tls.read(&mut room).await.unwrap();
+            tls.write_all(said.as_bytes()).await.unwrap();
+            let _ = tls.read(&mut room).await;
+        }
+    });
+    world.run(async {
+        let heard = world.ask(get("http://hello/"), None).await;
+        assert_eq!(heard.trailers.unwrap()["x-t"], trailer.as_str());
+        let mut app = Tcp::connect(world.proxy).await.unwrap();
+        say(&mut app, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+        assert_eq!(super::http1_apps::reply(&mut app, "x\r\n\r\n").await, answer);
+    });
+}
+
+#[test]
+fn interim_responses_without_end_are_a_bad_gateway() {
+    let world = World::new(Upstream::Http1);
+    world.listen("hello", false, |mut tcp: Tcp| async move {
+        hear(&mut tcp, "\r\n\r\n").await;
+        while tcp.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {}
+    });
+    assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 502);
+}

@@ -7,5 +7,6 @@ mod exchanges;
 mod http1_apps;
 mod http1_apps_in_trouble;
 mod http1_services;
+mod timing;
 mod tokens;
 mod world;

@@ -3,8 +3,8 @@
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
-    BoxFuture, Dialer, Drain, Executing, OwnAddresses, Roots, Tasks, Tcp, TcpListener, Tls,
-    TokioIo, deadline,
+    BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Roots, SystemClock, Tasks, Tcp,
+    TcpListener, Tls, TokioIo, deadline,
 };
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Log};
@@ -88,6 +88,11 @@ impl Tokens for Purse {
 impl World {
     /// A proxy that listens and knows nobody.
     pub fn new(upstream: Upstream) -> World {
+        World::by(Arc::new(SystemClock), upstream)
+    }
+
+    /// The same, on a clock of the test's.
+    pub fn by(clock: Arc<dyn Clock>, upstream: Upstream) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
         let executing = Executing::new(Log::discard(), counters.clone(), failed);
@@ -107,7 +112,8 @@ impl World {
         let drain = Drain::default();
         let config = Config { upstream, forward: false, refuse_pages: false };
         let (directory, purse) = (names.clone(), tokens.clone());
-        let serving = Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch());
+        let (at_work, watch) = (tasks.clone(), drain.watch());
+        let serving = Proxy::new(config, at_work, directory, purse, dialer, watch, clock);
         serving.serve(vec![listener]);
         World {
             executing,

@@ -1,0 +1,236 @@
+//! What takes time, on a clock that the test moves: nothing here waits for it.
+
+use super::http1_apps::{connected, reply};
+use super::world::{World, get, read, say, streams};
+use crate::net::{Tcp, TokioIo};
+use crate::proxy::Upstream;
+use crate::proxy::limits::{CONTINUE, IDLE, LINGER, LOOK};
+use crate::proxy::testing::Hand;
+use bytes::Bytes;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use h2::Reason;
+use h2::server::{Builder, SendResponse};
+use http::{Request, Response};
+use std::time::Duration;
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_body_whose_service_says_nothing_waits_a_second_and_no_longer() {
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    let (heard, hears) = async_channel::unbounded();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let heard = heard.clone();
+        async move {
+            heard.send(String::new()).await.unwrap();
+            let body = read(&mut request.into_body()).await.unwrap();
+            heard.send(String::from_utf8(body).unwrap()).await.unwrap();
+            respond.send_response(Response::new(()), true).unwrap();
+        }
+    });
+    world.run(async {
+        let mut app = connected(&world).await;
+        let expects = "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody";
+        say(&mut app, &format!("POST / HTTP/1.1\r\nHost: hello\r\n{expects}")).await;
+        assert_eq!(hears.recv().await.unwrap(), "", "the head alone");
+        clock.until_sleepers(1, CONTINUE).await;
+        clock.pass(CONTINUE - MOMENT);
+        at_rest(&world).await;
+        assert!(hears.is_empty());
+        clock.pass(MOMENT);
+        assert_eq!(hears.recv().await.unwrap(), "body");
+        assert!(reply(&mut app, "\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    });
+}
+
+/// One more exchange has come and gone: what could be done has been.
+async fn at_rest(world: &World) {
+    assert_eq!(world.ask(get("http://nobody/"), None).await.status(), 421);
+}
+
+#[test]
+fn a_connection_that_is_too_old_by_the_wall_clock_is_not_used_again() {
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        respond.send_response(Response::new(()), true).unwrap();
+    });
+    world.run(async {
+        for (later, connections) in [(Duration::ZERO, 1), (IDLE, 1), (IDLE + MOMENT, 2)] {
+            // The process has not run meanwhile: its own clock stands still.
+            clock.pass_on_the_wall(later);
+            assert_eq!(world.ask(get("http://hello/"), None).await.status(), 200);
+            assert_eq!(world.counters.upstream_connections.get(), connections, "{later:?}");
+            at_rest(&world).await;
+        }
+        clock.set_back(MOMENT);
+        assert_eq!(world.ask(get("http://hello/"), None).await.status(), 200);
+        assert_eq!(world.counters.upstream_connections.get(), 3);
+    });
+}
+
+/// A service that tells when a request has come and why it was cancelled.
+fn cancellable(world: &World) -> async_channel::Receiver<Option<Reason>> {
+    let (seen, sees) = async_channel::unbounded();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let seen = seen.clone();
+        async move {
+            let _body = request.into_body();
+            seen.send(None).await.unwrap();
+            let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+            seen.send(Some(reason.unwrap())).await.unwrap();
+        }
+    });
+    sees
+}
+
+#[test]
+fn an_app_that_leaves_cancels_its_streams_without_waiting() {
+    let world = World::by(Hand::new(), Upstream::Http2);
+    let sees = cancellable(&world);
+    // The clock stands still: no timer has a part in this.
+    world.run(async {
+        let mut app = world.app().await;
+        let sent = app.send_request(get("http://hello/"), true).unwrap();
+        assert_eq!(sees.recv().await.unwrap(), None);
+        drop(sent);
+        assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL));
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let tcp = Tcp::connect(world.proxy).await.unwrap();
+        let (mut app, connection) = h2::client::handshake(TokioIo::new(tcp.clone())).await.unwrap();
+        world.tasks.spawn("an app's connection", async move {
+            let _ = connection.await;
+        });
+        let _sent = app.send_request(request, false).unwrap();
+        assert_eq!(sees.recv().await.unwrap(), None);
+        tcp.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL));
+    });
+}
+
+#[test]
+fn an_app_of_http1_that_leaves_cancels_its_stream_within_a_second() {
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    let sees = cancellable(&world);
+    world.run(async {
+        for (request, waits) in [
+            ("GET / HTTP/1.1\r\nHost: hello\r\n\r\n", true),
+            ("PUT / HTTP/1.1\r\nHost: hello\r\nContent-Length: 4\r\n\r\nbody", true),
+            ("PUT / HTTP/1.1\r\nHost: hello\r\nContent-Length: 9\r\n\r\nbody", false),
+        ] {
+            let mut app = connected(&world).await;
+            say(&mut app, request).await;
+            assert_eq!(sees.recv().await.unwrap(), None);
+            drop(app);
+            if waits {
+                // It may have ended its own direction alone.
+                clock.until_sleepers(1, LINGER).await;
+                clock.pass(LINGER);
+            }
+            assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL), "{request}");
+        }
+    });
+}
+
+#[test]
+fn an_app_of_http1_that_leaves_behind_a_stalled_body_is_noticed_within_a_second() {
+    assert!(LOOK + LINGER <= Duration::from_secs(1));
+    const LARGE: usize = 64 * 1024 * 1024;
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    let sees = cancellable(&world);
+    world.run(async {
+        for (length, lingers) in [(2 * LARGE, false), (0, true)] {
+            let mut app = connected(&world).await;
+            let framing = match length {
+                0 => "Transfer-Encoding: chunked".to_owned(),
+                _ => format!("Content-Length: {length}"),
+            };
+            say(&mut app, &format!("PUT / HTTP/1.1\r\nHost: hello\r\n{framing}\r\n\r\n")).await;
+            assert_eq!(sees.recv().await.unwrap(), None);
+            let piece = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+            // As much as the proxy takes, and no more: what an app has not got rid
+            // of stands before its end, and nobody can see that.
+            let mut sent = 0;
+            while clock.sleepers(LOOK) == 0 {
+                assert!(sent < LARGE, "nothing has held the app up");
+                app.write_all(&piece).await.unwrap();
+                sent += piece.len();
+                at_rest(&world).await;
+            }
+            clock.pass(LOOK);
+            at_rest(&world).await;
+            let waiting = (clock.sleepers(LOOK), clock.sleepers(LINGER));
+            assert_eq!(waiting, (1, 0), "it is still there");
+            drop(app);
+            clock.pass(LOOK);
+            if lingers {
+                // All of a body of unknown length may stand behind.
+                clock.until_sleepers(1, LINGER).await;
+                clock.pass(LINGER);
+            }
+            assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL));
+        }
+    });
+}
+
+#[test]
+fn what_a_drain_cuts_in_the_end_is_reset() {
+    for request in [
+        "GET / HTTP/1.0\r\nHost: hello\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: hello\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
+    ] {
+        let mut world = World::new(Upstream::Http1);
+        let (ended, ends) = async_channel::bounded(1);
+        world.listen("hello", false, move |mut tcp: Tcp| {
+            let ended = ended.clone();
+            async move {
+                let heard = super::world::hear(&mut tcp, "\r\n\r\n").await;
+                // Both end with the connection, and neither says more.
+                let head = if heard.contains("Upgrade") {
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n"
+                } else {
+                    "HTTP/1.1 200 OK\r\n"
+                };
+                say(&mut tcp, &format!("{head}\r\npart")).await;
+                let end = tcp.read_to_end(&mut Vec::new()).await;
+                ended.send(end.map_err(|error| error.kind())).await.unwrap();
+            }
+        });
+        let drain = std::mem::take(&mut world.drain);
+        world.run(async {
+            let mut app = connected(&world).await;
+            say(&mut app, request).await;
+            reply(&mut app, "part").await;
+            assert_eq!(drain.finish(Duration::ZERO).await, 1);
+            let end = app.read_to_end(&mut Vec::new()).await;
+            assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{request}");
+            assert!(ends.recv().await.unwrap().is_err() || !request.contains("Upgrade"));
+        });
+    }
+}
+
+#[test]
+fn streams_that_a_drain_cuts_in_the_end_do_not_end_well() {
+    let mut world = World::new(Upstream::Http2);
+    let tasks = world.tasks.clone();
+    world.listen("hello", false, move |tcp| {
+        let handle = |_, mut respond: SendResponse<Bytes>| async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"part"), false).unwrap();
+            let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+        };
+        streams(TokioIo::new(tcp), Builder::new(), tasks.clone(), handle)
+    });
+    let drain = std::mem::take(&mut world.drain);
+    world.run(async {
+        let mut app = world.app().await;
+        let response = app.send_request(get("http://hello/"), true).unwrap().0;
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "part");
+        drain.finish(Duration::ZERO).await;
+        assert!(body.data().await.unwrap().is_err());
+    });
+}
