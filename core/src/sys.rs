@@ -36,6 +36,7 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+mod datagrams;
 mod fork;
 #[cfg(feature = "cli")]
 mod inherited;
@@ -44,6 +45,7 @@ mod panics;
 mod report;
 mod signals;
 
+pub(crate) use datagrams::{MOST as MOST_DATAGRAMS, Slot, receive_many, send_many};
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
 pub(crate) use fork::{claim_process, forget, forked_from, remember};

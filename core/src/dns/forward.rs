@@ -4,9 +4,10 @@
 //! the same time make one upstream query. It must not know zones or client
 //! sockets. The servers and the resolver call it.
 
+use super::alarms::Alarms;
 use super::answer::{Age, Answer};
 use super::cache::{Cache, Found, Key};
-use super::exchange::{Buffers, Request};
+use super::exchange::Request;
 use super::race::{Failure, race};
 use super::reply::{ede, servfail};
 use super::wire::{CD, Query, RD};
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Questions that may be under way upstream.
 const MOST_FLIGHTS: usize = 1024;
@@ -36,7 +38,7 @@ struct Inner {
     own: OwnAddresses,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    buffers: Arc<Buffers>,
+    alarms: Alarms,
     /// The nameserver that answered last: a dead first one costs its second once.
     preferred: AtomicUsize,
     waiting: AtomicUsize,
@@ -77,9 +79,9 @@ impl Forwarder {
         Forwarder(Arc::new(Inner {
             nameservers,
             own,
+            alarms: Alarms::new(tasks.clone(), clock.clone()),
             tasks,
             clock,
-            buffers: Arc::default(),
             preferred: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             state: Mutex::new(State { cache, flights: HashMap::new() }),
@@ -89,7 +91,7 @@ impl Forwarder {
     /// The reply if it is known already.
     pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
         let key = key(query);
-        match self.0.state().cache.find(&key, self.0.clock.now()) {
+        match self.0.state().cache.find(&key, self.now()) {
             Found::Answer(answer, age) => Some((answer, age)),
             Found::Failed(_) | Found::Nothing => None,
         }
@@ -116,23 +118,34 @@ impl Forwarder {
     /// The answer to `query`, from the cache or from upstream.
     pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
         let _waiting = Waiting::begin(&self.0)?;
-        let flight = {
+        let (flight, starts) = {
             let mut state = self.0.state();
             let key = key(query);
-            match state.cache.find(&key, self.0.clock.now()) {
+            match state.cache.find(&key, self.now()) {
                 Found::Answer(answer, age) => return Ok((answer, age)),
                 Found::Failed(failure) => return Err(failure),
                 Found::Nothing => {}
             }
             let key = (Key::from(key), over_tcp);
             match state.flights.get(&key) {
-                Some(flight) => flight.clone(),
+                Some(flight) => (flight.clone(), None),
                 None if state.flights.len() >= MOST_FLIGHTS => return Err(Failure::Busy),
-                None => self.start(&mut state, key, Request::new(query, over_tcp)),
+                None => {
+                    let (flight, landing) = self.enter(&mut state, key);
+                    (flight, Some(landing))
+                }
             }
         };
+        if let Some(landing) = starts {
+            self.start(landing, Request::new(query, over_tcp));
+        }
         let _ = flight.ended.recv().await;
         flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+    }
+
+    /// The time, by the clock that answers age by.
+    pub(super) fn now(&self) -> Instant {
+        self.0.clock.now()
     }
 
     /// What `failure` means, as half a sentence.
@@ -153,19 +166,23 @@ impl Forwarder {
         }
     }
 
-    /// The flight is a task of its own: a client that leaves must not end it.
-    fn start(&self, state: &mut State, key: (Key, bool), request: Request) -> Flight {
+    /// Notes a flight that is to be started.
+    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Flight, Landing) {
         let (ending, ended) = async_channel::bounded(1);
         let flight = Flight { ended, outcome: Arc::default() };
         state.flights.insert(key.clone(), flight.clone());
-        let landing =
-            Landing { inner: self.0.clone(), key, outcome: flight.outcome.clone(), ending };
+        let outcome = flight.outcome.clone();
+        (flight, Landing { inner: self.0.clone(), key, outcome, ending })
+    }
+
+    /// The flight is a task of its own: a client that leaves must not end it.
+    /// Where nothing runs any more it lands here, so nothing may be locked.
+    fn start(&self, landing: Landing, request: Request) {
         self.0.tasks.spawn("DNS lookup", async move {
             let request = Arc::new(request);
             let outcome = landing.inner.fly(&landing.key.0, request).await;
             landing.land(outcome);
         });
-        flight
     }
 }
 
@@ -180,8 +197,7 @@ impl Inner {
         let mut servers = self.nameservers.clone();
         servers.retain(|server| !self.own.contains(*server));
         let first = self.preferred.load(Ordering::Relaxed);
-        let buffers = self.buffers.clone();
-        match race(&servers, first, request, buffers, &*self.clock).await {
+        match race(&servers, first, request, self.alarms.set()).await {
             Ok((answer, server)) => {
                 self.preferred.store(server, Ordering::Relaxed);
                 let answer = Arc::new(answer);

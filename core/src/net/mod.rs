@@ -27,7 +27,7 @@ pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, SystemClock, deadline, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
 pub use tokio_io::TokioIo;
-pub use udp::UdpSocket;
+pub use udp::{Batch, UdpQuestion, UdpSocket};
 
 /// A boxed future that any engine thread can poll.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
