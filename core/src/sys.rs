@@ -45,7 +45,9 @@ mod panics;
 mod report;
 mod signals;
 
-pub(crate) use datagrams::{MOST as MOST_DATAGRAMS, Slot, receive_many, send_many};
+pub(crate) use datagrams::{
+    MOST as MOST_DATAGRAMS, Slot, force_receive_buffer, receive_many, send_many,
+};
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
 pub(crate) use fork::{claim_process, forget, forked_from, remember};

@@ -99,9 +99,18 @@ impl Forwarder {
     }
 
     /// The reply to `query` in at most `limit` bytes, SERVFAIL at worst, within
-    /// about 4.5 s.
+    /// about 4.5 s. To be called in a task that nothing but the engine's end
+    /// ends: others may wait for what it asks.
     pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
-        match self.ask(query, over_tcp).await {
+        let outcome = match self.look(query, over_tcp) {
+            Looked::Known(outcome) => outcome,
+            Looked::Wait(waits) => waits.landed().await,
+            // Asked by this task itself: another one would cost as much again.
+            Looked::Start(_waits, landing) => {
+                Box::pin(landing.fly(Request::new(query, over_tcp))).await
+            }
+        };
+        match outcome {
             Ok((answer, age)) => answer.reply(query, age, limit),
             Err(failure) => {
                 self.0.tasks.counters().dns_failed.add();
@@ -117,30 +126,39 @@ impl Forwarder {
 
     /// The answer to `query`, from the cache or from upstream.
     pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
-        let _waiting = Waiting::begin(&self.0)?;
-        let (flight, starts) = {
-            let mut state = self.0.state();
-            let key = key(query);
-            match state.cache.find(&key, self.now()) {
-                Found::Answer(answer, age) => return Ok((answer, age)),
-                Found::Failed(failure) => return Err(failure),
-                Found::Nothing => {}
+        match self.look(query, over_tcp) {
+            Looked::Known(outcome) => outcome,
+            Looked::Wait(waits) => waits.landed().await,
+            Looked::Start(waits, landing) => {
+                self.start(landing, Request::new(query, over_tcp));
+                waits.landed().await
             }
-            let key = (Key::from(key), over_tcp);
-            match state.flights.get(&key) {
-                Some(flight) => (flight.clone(), None),
-                None if state.flights.len() >= MOST_FLIGHTS => return Err(Failure::Busy),
-                None => {
-                    let (flight, landing) = self.enter(&mut state, key);
-                    (flight, Some(landing))
-                }
-            }
-        };
-        if let Some(landing) = starts {
-            self.start(landing, Request::new(query, over_tcp));
         }
-        let _ = flight.ended.recv().await;
-        flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+    }
+
+    /// What is known of `query`, or who is asking it. Whoever gets a landing
+    /// must ask.
+    fn look(&self, query: &Query, over_tcp: bool) -> Looked<'_> {
+        let waiting = match Waiting::begin(&self.0) {
+            Ok(waiting) => waiting,
+            Err(failure) => return Looked::Known(Err(failure)),
+        };
+        let mut state = self.0.state();
+        let key = key(query);
+        match state.cache.find(&key, self.now()) {
+            Found::Answer(answer, age) => return Looked::Known(Ok((answer, age))),
+            Found::Failed(failure) => return Looked::Known(Err(failure)),
+            Found::Nothing => {}
+        }
+        let key = (Key::from(key), over_tcp);
+        match state.flights.get(&key) {
+            Some(flight) => Looked::Wait(Waits { flight: flight.clone(), _waiting: waiting }),
+            None if state.flights.len() >= MOST_FLIGHTS => Looked::Known(Err(Failure::Busy)),
+            None => {
+                let (flight, landing) = self.enter(&mut state, key);
+                Looked::Start(Waits { flight, _waiting: waiting }, landing)
+            }
+        }
     }
 
     /// The time, by the clock that answers age by.
@@ -175,13 +193,11 @@ impl Forwarder {
         (flight, Landing { inner: self.0.clone(), key, outcome, ending })
     }
 
-    /// The flight is a task of its own: a client that leaves must not end it.
+    /// Asks in a task of its own: a client that leaves must not end it.
     /// Where nothing runs any more it lands here, so nothing may be locked.
     fn start(&self, landing: Landing, request: Request) {
         self.0.tasks.spawn("DNS lookup", async move {
-            let request = Arc::new(request);
-            let outcome = landing.inner.fly(&landing.key.0, request).await;
-            landing.land(outcome);
+            let _ = landing.fly(request).await;
         });
     }
 }
@@ -223,8 +239,33 @@ struct Landing {
 }
 
 impl Landing {
-    fn land(self, outcome: Outcome) {
-        let _ = self.outcome.set(outcome);
+    /// Asks, and tells whoever waits.
+    async fn fly(self, request: Request) -> Outcome {
+        let outcome = self.inner.fly(&self.key.0, Arc::new(request)).await;
+        let _ = self.outcome.set(outcome.clone());
+        outcome
+    }
+}
+
+/// What a look at a question finds.
+enum Looked<'f> {
+    Known(Outcome),
+    /// Somebody asks.
+    Wait(Waits<'f>),
+    /// Nobody asks yet.
+    Start(Waits<'f>, Landing),
+}
+
+/// A client that waits for a flight.
+struct Waits<'f> {
+    flight: Flight,
+    _waiting: Waiting<'f>,
+}
+
+impl Waits<'_> {
+    async fn landed(self) -> Outcome {
+        let _ = self.flight.ended.recv().await;
+        self.flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
     }
 }
 

@@ -359,6 +359,34 @@ fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
     let servers = vec![nobody()];
     let forwarder = Forwarder::new(servers, OwnAddresses::default(), tasks, system());
     let client = parsed(&edns_query("example.com", 1, 1232, false));
-    let reply = crate::net::block_on(forwarder.reply(&client, 1232, false));
-    assert_eq!((code(&reply), info_code(&reply)), (2, 0));
+    let outcome = crate::net::block_on(forwarder.ask(&client, false));
+    assert_eq!(outcome.unwrap_err(), Failure::Internal);
+}
+
+#[test]
+fn whoever_waits_hears_of_it_when_the_one_that_asks_is_ended() {
+    let silent = Upstream::new(Box::new(|_| Vec::new()), Box::new(|_| Vec::new()));
+    let (running, hand) = (Running::new(), Arc::new(Hand::default()));
+    let forwarder = forwarder(&running, &[silent.address], hand.clone());
+    let (end, ended) = async_channel::bounded::<()>(1);
+    let (asking, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move {
+        let reply = async { drop(asking.reply(&client, 512, false).await) };
+        let ended = async { ended.recv().await.unwrap_or_default() };
+        futures_lite::future::or(reply, ended).await;
+    });
+    until(|| silent.asked() == 1);
+    let (send, receive) = async_channel::bounded(1);
+    let (waiting, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move {
+        let _ = send.send(waiting.reply(&client, 512, false).await).await;
+    });
+    until(|| forwarder.0.waiting.load(Ordering::Relaxed) == 2);
+    end.close();
+    assert_eq!(code(&crate::net::block_on(receive.recv()).unwrap()), 2);
+    assert!(forwarder.0.state().flights.is_empty());
+    // And the next one asks anew.
+    let (again, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move { drop(again.reply(&client, 512, false).await) });
+    until(|| silent.asked() == 2);
 }

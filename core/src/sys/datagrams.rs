@@ -102,6 +102,27 @@ impl Call {
     }
 }
 
+/// Makes room for `size` bytes of datagrams that wait to be read, beyond what
+/// everybody may have.
+///
+/// # Errors
+/// What the operating system says, above all that only an administrator of the
+/// network may.
+pub(crate) fn force_receive_buffer(socket: BorrowedFd<'_>, size: usize) -> io::Result<()> {
+    let size = libc::c_int::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the value is of the length that is given, and outlives the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const size).cast(),
+            size_of_val(&size) as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes the datagrams that have come to `socket` into the first of `slots`,
 /// and returns their number. Never waits.
 ///
