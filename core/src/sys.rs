@@ -37,6 +37,7 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
 }
 
 mod datagrams;
+mod epoll;
 mod fork;
 #[cfg(feature = "cli")]
 mod inherited;
@@ -48,6 +49,7 @@ mod signals;
 pub(crate) use datagrams::{
     MOST as MOST_DATAGRAMS, Slot, force_receive_buffer, receive_many, send_many,
 };
+pub(crate) use epoll::{Bell, Edge, Edges, Epoll};
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
 pub(crate) use fork::{claim_process, forget, forked_from, remember};

@@ -353,7 +353,8 @@ fn a_server_that_talks_without_end_over_tcp_is_left() {
 fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
     let (failing, _failed) = async_channel::bounded(1);
     let executing =
-        crate::net::Executing::new(crate::telemetry::Log::discard(), Arc::default(), failing);
+        crate::net::Executing::new(crate::telemetry::Log::discard(), Arc::default(), failing)
+            .unwrap();
     let tasks = executing.tasks();
     drop(executing);
     let servers = vec![nobody()];

@@ -142,7 +142,7 @@ impl Running {
     pub(super) fn new() -> Running {
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::new(Counters::default());
-        let executing = Executing::new(Log::discard(), counters.clone(), failing);
+        let executing = Executing::new(Log::discard(), counters.clone(), failing).unwrap();
         let tasks = executing.tasks();
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let thread = std::thread::spawn(move || {

@@ -94,8 +94,9 @@ impl Base {
         let config = &plans.config;
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let executing =
-            Arc::new(Executing::new(plans.log.clone(), counters.clone(), failing.clone()));
+        let executing = Executing::new(plans.log.clone(), counters.clone(), failing.clone())
+            .map(Arc::new)
+            .map_err(|cause| Error::io("cannot watch sockets", cause))?;
         let tasks = executing.tasks();
         let threads = Threads::start(config.threads, &executing, &failing)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -9,6 +9,7 @@ mod dial;
 mod drain;
 mod ours;
 mod outgoing;
+mod reactor;
 mod stream;
 mod tasks;
 mod tcp;

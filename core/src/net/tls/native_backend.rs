@@ -37,11 +37,6 @@ pub fn tcp_of(stream: &TlsStream) -> &Tcp {
     stream.get_ref()
 }
 
-/// The same, to change what it expects of its socket.
-pub fn tcp_below(stream: &mut TlsStream) -> &mut Tcp {
-    stream.get_mut()
-}
-
 /// Writes several slices into one record. The library takes one slice at a
 /// time, and a frame's head would make a record by itself.
 pub fn poll_write_vectored(
