@@ -2,20 +2,18 @@
 //!
 //! A socket that serves takes what has come together in one call, and so sends
 //! it: under load most of what a small answer costs is the calls. One that asks
-//! holds no buffer while it waits; async-std's datagram socket cannot tell that
-//! something has come without taking it, so that one is async-io's, which
-//! async-std's own is made of.
+//! holds no buffer while it waits. Both are watched by the engine's own reactor,
+//! as TCP is: a socket that async-io watched would wake the engine by another
+//! thread. What sends, and waits where a socket is full, is async-std's.
 
-use super::ours::Ours;
+use super::reactor::{Direction, Watched};
 use crate::sys;
-use async_io::Async;
 use futures_lite::future::poll_fn;
 use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::pin::pin;
 
 /// Room for datagrams that arrive while the engine is busy, in bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -24,7 +22,7 @@ const LARGEST: usize = 1 << 16;
 
 /// A socket that serves.
 #[derive(Debug)]
-pub struct UdpSocket(Ours<async_std::net::UdpSocket>);
+pub struct UdpSocket(Watched<async_std::net::UdpSocket>);
 
 /// Datagrams that came together. What is never filled of its room, 64 KiB for
 /// each, takes no memory.
@@ -66,7 +64,7 @@ impl UdpSocket {
             let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         }
         socket.bind(&address.into())?;
-        Ok(UdpSocket(Ours::new(std::net::UdpSocket::from(socket).into())))
+        Ok(UdpSocket(Watched::new(std::net::UdpSocket::from(socket).into(), true)?))
     }
 
     /// The address it is bound to.
@@ -74,36 +72,33 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.0.get().local_addr()
     }
 
-    /// Waits for a datagram and puts it into `batch` in place of what is there.
-    /// If it was there already, more that are there come along.
+    /// Waits for datagrams and puts them into `batch` in place of what is there.
     ///
     /// # Errors
     /// What the operating system says; the batch is empty then.
     pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         batch.count = 0;
-        let Some((first, others)) = batch.slots.split_first_mut() else { return Ok(()) };
-        let mut waited = false;
-        let mut reading = pin!(self.0.recv_from(&mut first.room));
-        let read = poll_fn(|context| {
-            let read = reading.as_mut().poll(context);
-            waited |= read.is_pending();
-            read
+        let slots = &mut batch.slots;
+        let receiving = poll_fn(|context| {
+            let receive =
+                |socket: &async_std::net::UdpSocket| sys::receive_many(socket.as_fd(), slots);
+            self.0.poll_with(Direction::Read, context, receive)
         });
-        (first.length, first.peer) = read.await?;
-        // One that had to be waited for is alone, most of the time. What the
-        // kernel has to say against taking more, it will say again.
-        let more = if waited { 0 } else { sys::receive_many(self.0.as_fd(), others).unwrap_or(0) };
-        batch.count = 1 + more;
+        let (count, seen) = receiving.await?;
+        if count < batch.slots.len() {
+            self.0.exhausted(Direction::Read, seen);
+        }
+        batch.count = count;
         Ok(())
     }
 
     /// Sends a datagram to a peer, waiting while the socket is full. One that
     /// cannot be sent is lost, as any datagram may be.
     pub async fn send(&self, bytes: &[u8], peer: SocketAddr) {
-        let _ = self.0.send_to(bytes, peer).await;
+        let _ = self.0.get().send_to(bytes, peer).await;
     }
 
     /// Sends datagrams to their peers as [`UdpSocket::send`] does, in as few
@@ -113,7 +108,7 @@ impl UdpSocket {
         while let [(bytes, peer), others @ ..] = left {
             let sent = match others {
                 [] => 0,
-                _ => sys::send_many(self.0.as_fd(), left).unwrap_or(0),
+                _ => sys::send_many(self.0.get().as_fd(), left).unwrap_or(0),
             };
             left = match left.get(sent..) {
                 Some(rest) if sent > 0 => rest,
@@ -131,7 +126,7 @@ impl UdpSocket {
 /// A socket that asks one peer one thing, on a random port: the kernel drops
 /// datagrams from elsewhere and reports a closed port at once.
 #[derive(Debug)]
-pub struct UdpQuestion(Ours<Async<std::net::UdpSocket>>);
+pub struct UdpQuestion(Watched<std::net::UdpSocket>);
 
 impl UdpQuestion {
     /// Sends `bytes` to `peer`. Does not block.
@@ -144,7 +139,7 @@ impl UdpQuestion {
         socket.connect(&peer.into())?;
         // The first datagram of a socket always has room.
         socket.send(bytes)?;
-        Ok(UdpQuestion(Ours::new(Async::new_nonblocking(socket.into())?)))
+        Ok(UdpQuestion(Watched::new(socket.into(), true)?))
     }
 
     /// Waits for a datagram of which `take` makes something. `take` must not
@@ -158,18 +153,16 @@ impl UdpQuestion {
             /// longer than that.
             static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
         }
-        loop {
-            self.0.readable().await?;
-            let taken: io::Result<_> = ROOM.with_borrow_mut(|room| {
-                let length = std::net::UdpSocket::recv(self.0.get_ref(), room)?;
+        let mut read = |socket: &std::net::UdpSocket| {
+            ROOM.with_borrow_mut(|room| {
+                let length = socket.recv(room)?;
                 Ok(take(room.get(..length).unwrap_or_default()))
-            });
-            match taken {
-                Ok(Some(taken)) => return Ok(taken),
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            })
+        };
+        loop {
+            let reading = poll_fn(|context| self.0.poll_with(Direction::Read, context, &mut read));
+            if let (Some(taken), _) = reading.await? {
+                return Ok(taken);
             }
         }
     }
@@ -179,6 +172,7 @@ impl UdpQuestion {
 mod tests {
     use super::*;
     use futures_lite::future::poll_once;
+    use std::pin::pin;
 
     fn bound() -> (UdpSocket, SocketAddr) {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -193,7 +187,7 @@ mod tests {
     #[test]
     fn there_is_room_for_a_burst() {
         let (served, _) = bound();
-        let granted = socket2::SockRef::from(&*served.0).recv_buffer_size().unwrap();
+        let granted = socket2::SockRef::from(served.0.get()).recv_buffer_size().unwrap();
         // Whoever may have it has it, and others what anybody may have.
         let plain = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         if sys::force_receive_buffer(plain.as_fd(), 1 << 20).is_ok() {
@@ -285,7 +279,7 @@ mod tests {
         let (_served, address) = bound();
         let port = |_| {
             let question = UdpQuestion::ask(address, b"?").unwrap();
-            question.0.get_ref().local_addr().unwrap().port()
+            question.0.get().local_addr().unwrap().port()
         };
         let ports: Vec<u16> = (0..20).map(port).collect();
         let steps: std::collections::BTreeSet<_> =
