@@ -67,8 +67,9 @@ impl Executing {
 
     /// Runs tasks on the calling thread until `until` ends.
     pub fn run<T>(&self, until: impl Future<Output = T>) -> T {
-        // The process's one thread of async-io, which watches datagram sockets,
-        // begins here, where the signals are blocked that it is to inherit.
+        // The process's one thread of async-io, which has the timers of other
+        // threads, begins here, where the signals are blocked that it is to
+        // inherit.
         async_io::block_on(std::future::ready(()));
         self.reactor.block_on(self.executor.run(until))
     }

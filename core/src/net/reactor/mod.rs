@@ -1,13 +1,12 @@
-//! Who waits for TCP sockets and timers: one set of descriptors for each
+//! Who waits for sockets and timers: one set of descriptors for each
 //! engine, in which a socket is entered once and told of when it changes
 //! (edge-triggered), and on which the engine's threads sleep themselves.
 //!
 //! It owns when a thread sleeps and what wakes it. It must not know tasks, nor
-//! what is read and written. `tcp`, `time` and `tasks` call it; datagram
-//! sockets are async-std's, and their own reactor's thread watches them.
+//! what is read and written. `tcp`, `udp`, `time` and `tasks` call it.
 //!
 //! Outside the threads of an engine, as in `runsd explain`, sockets are entered
-//! in a set that the process keeps, and that other reactor watches that set.
+//! in a set that the process keeps, and async-io watches that set.
 
 mod outside;
 mod park;
