@@ -36,6 +36,8 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+mod datagrams;
+mod epoll;
 mod fork;
 #[cfg(feature = "cli")]
 mod inherited;
@@ -45,6 +47,10 @@ mod report;
 mod signals;
 mod socket;
 
+pub(crate) use datagrams::{
+    MOST as MOST_DATAGRAMS, Slot, force_receive_buffer, receive_many, send_many,
+};
+pub(crate) use epoll::{Bell, Edge, Edges, Epoll};
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
 pub(crate) use fork::{claim_process, forget, forked_from, remember};

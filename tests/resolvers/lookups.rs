@@ -5,6 +5,7 @@ use crate::wire::{Question, Wire};
 use cloudrun_sim::{Behaviour, Options};
 use runsd_tests::{World, root, start};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -70,6 +71,26 @@ fn go() -> Vec<String> {
     vec![built(&ONCE, "lookup-go", &[&tool, "build"]).to_owned()]
 }
 
+/// Java's own, where there is a JDK; it is too large to be installed for this
+/// alone, but where `CI` is set nothing may be left out.
+fn java() -> Option<Vec<String>> {
+    static ONCE: OnceLock<Option<Vec<String>>> = OnceLock::new();
+    let made = ONCE.get_or_init(|| {
+        if Command::new("javac").arg("-version").output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "no JDK: install default-jdk-headless");
+            // Past what the test harness keeps to itself.
+            let _ = writeln!(std::io::stderr(), "no JDK here: Java's resolver is NOT TESTED");
+            return None;
+        }
+        let made = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lookup-java");
+        let made = made.to_string_lossy().into_owned();
+        start(Command::new("javac").args(["-d", &made]).arg(program("Lookup.java"))).wait().ok();
+        let command = ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", &made, "Lookup"];
+        Some(command.map(str::to_owned).into())
+    });
+    made.clone()
+}
+
 fn c_ares() -> Vec<String> {
     let python = root().join(".venv/bin/python");
     [python, program("lookup_cares.py")].map(|path| path.to_string_lossy().into_owned()).into()
@@ -106,27 +127,34 @@ fn the_table_holds(app: &[String]) {
         let wire = Wire::listen(&world.sim);
         for (column, options) in [&[][..], &["--ndots", "2"], &["--ndots", "4"]].iter().enumerate()
         {
-            for (name, expected, most) in NAMES {
-                let found = look_up(&world, app, options, &[name]).remove(0);
-                let about = format!("{name} with {options:?}, IPv6 {ipv6}: {found:?}");
-                let v4 = expected.first().expect("an IPv4 address").to_string();
-                assert!(found.contains(&v4), "{about}");
-                let known = |one: &String| expected.contains(&one.as_str());
-                assert!(found.iter().all(known), "{about}");
-                assert!(ipv6 || !found.contains(&"::1".to_owned()), "{about}");
-                let questions = wire.questions();
-                let counts = by_type(&questions);
-                let known = [A, AAAA];
-                assert!(counts.keys().all(|qtype| known.contains(qtype)), "{about} {questions:?}");
-                for qtype in known {
-                    let asked = counts.get(&qtype).copied().unwrap_or(0);
-                    let most = most[column];
-                    assert!(asked <= most, "{about}: {asked} over {most}: {questions:?}");
-                }
-                assert!(counts.contains_key(&A), "{about}: it did not ask us");
+            for row in NAMES {
+                let found = look_up(&world, app, options, &[row.0]).remove(0);
+                the_row_holds(row, column, ipv6, &found, &wire.questions());
             }
         }
     }
+}
+
+/// A row of the table, as one resolver has it.
+fn the_row_holds(
+    (name, expected, most): &(&str, &[&str], [usize; 3]),
+    column: usize,
+    ipv6: bool,
+    found: &[String],
+    questions: &[Question],
+) {
+    let about = format!("{name} in column {column}, IPv6 {ipv6}: {found:?}, {questions:?}");
+    let v4 = expected.first().expect("an IPv4 address").to_string();
+    assert!(found.contains(&v4), "{about}");
+    assert!(found.iter().all(|one| expected.contains(&one.as_str())), "{about}");
+    assert!(ipv6 || !found.contains(&"::1".to_owned()), "{about}");
+    let counts = by_type(questions);
+    assert!(counts.keys().all(|qtype| [A, AAAA].contains(qtype)), "{about}");
+    for qtype in [A, AAAA] {
+        let asked = counts.get(&qtype).copied().unwrap_or(0);
+        assert!(asked <= most[column], "{about}: {asked} over {}", most[column]);
+    }
+    assert!(counts.contains_key(&A), "{about}: it did not ask us");
 }
 
 #[test]
@@ -154,10 +182,43 @@ fn c_ares_finds_every_name_at_the_tables_cost() {
     the_table_holds(&c_ares());
 }
 
+/// A machine that runs Java takes its time to start: all names at once, and
+/// behind each a name of ours that tells where its questions end.
+#[test]
+fn java_finds_every_name_at_the_tables_cost() {
+    let Some(app) = java() else { return };
+    for ipv6 in [true, false] {
+        let world = World::new(Options { ipv6, ..Options::default() });
+        let wire = Wire::listen(&world.sim);
+        for (column, options) in [&[][..], &["--ndots", "2"], &["--ndots", "4"]].iter().enumerate()
+        {
+            let marks: Vec<String> =
+                (0..NAMES.len()).map(|number| format!("mark{number}.run.internal")).collect();
+            let absolute: Vec<String> = marks.iter().map(|mark| format!("{mark}.")).collect();
+            let names: Vec<&str> = NAMES
+                .iter()
+                .zip(&absolute)
+                .flat_map(|((name, ..), mark)| [*name, mark.as_str()])
+                .collect();
+            let found = look_up(&world, &app, options, &names);
+            let questions = wire.questions();
+            let mut rest = questions.as_slice();
+            for (index, (row, mark)) in NAMES.iter().zip(&marks).enumerate() {
+                let end = rest.iter().position(|question| question.name == *mark);
+                let (own, after) = rest.split_at(end.expect("its mark was asked for"));
+                let marks = after.iter().take_while(|question| question.name == *mark).count();
+                rest = &after[marks..];
+                the_row_holds(row, column, ipv6, &found[2 * index], own);
+            }
+            assert_eq!(rest, [], "nothing is asked behind the last mark");
+        }
+    }
+}
+
 #[test]
 fn a_name_that_does_not_exist_is_found_missing_at_once() {
     let world = World::default();
-    for app in [glibc(), musl(), go(), c_ares()] {
+    for app in [glibc(), musl(), go(), c_ares()].into_iter().chain(java()) {
         let missing = ["no_service", "a.b.c.d.run.internal", "missing.example"];
         for (name, found) in missing.iter().zip(look_up(&world, &app, &[], &missing)) {
             assert!(found.iter().any(|word| word.contains("error")), "{app:?} {name}: {found:?}");
@@ -172,6 +233,18 @@ fn a_name_that_does_not_exist_is_found_missing_at_once() {
         .filter(|query| query.name.to_ascii_lowercase().contains("run.internal"))
         .collect();
     assert_eq!(leaked, []);
+}
+
+#[test]
+fn the_platforms_names_are_ours_unless_that_is_switched_off() {
+    const NAME: &str = "metadata.google.internal";
+    let world = World::default();
+    for (options, upstream) in [(&[][..], false), (&["--platform-names", "off"][..], true)] {
+        let found = look_up(&world, &glibc(), options, &[&format!("{NAME}.")]);
+        assert_eq!(found[0], ["169.254.169.254"], "{options:?}");
+        let asked = world.sim.dns().queries().into_iter().any(|query| query.name == NAME);
+        assert_eq!(asked, upstream, "{options:?}");
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn world(plans: Vec<Plan>, gate: Option<async_channel::Receiver<()>>) -> World {
     let source = Source { clock: clock.clone(), calls: AtomicUsize::new(0), plans, gate };
     let source = Arc::new(source);
     let (failed, _) = async_channel::bounded(1);
-    let executing = Executing::new(Log::discard(), Arc::default(), failed);
+    let executing = Executing::new(Log::discard(), Arc::default(), failed).unwrap();
     let cache = TokenCache::new(source.clone(), clock.clone(), executing.tasks());
     World { clock, source, cache, executing }
 }

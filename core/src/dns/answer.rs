@@ -17,6 +17,9 @@ const POSITIVE_CAP: u32 = 300;
 const NEGATIVE_CAP: u32 = 30;
 /// The TTL of records that have expired while upstream fails (RFC 8767, section 5).
 pub(super) const STALE_TTL: u32 = 30;
+/// The section that an OPT stands in (RFC 6891, section 6.1.1), by its count in
+/// the header.
+const ADDITIONAL: usize = 3;
 /// Bytes of explanations from upstream that are passed on.
 const MOST_OPTIONS: usize = 256;
 
@@ -48,7 +51,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads a response; `None` if it is malformed. Records behind an OPT are
+    /// Reads a response; `None` if it is malformed. Records behind the OPT are
     /// left out: taking the OPT from before them would break their pointers.
     pub(super) fn read(packet: &[u8]) -> Option<Answer> {
         let mut reader = Reader::new(packet);
@@ -78,6 +81,9 @@ impl Answer {
             for _ in 0..claimed {
                 let record = reader.record()?;
                 if record.rtype == rtype::OPT {
+                    if section != ADDITIONAL {
+                        return None;
+                    }
                     answer.read_opt(record.ttl, record.data);
                     break 'sections;
                 }

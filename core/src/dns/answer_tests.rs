@@ -86,6 +86,17 @@ fn records_behind_an_opt_are_left_out() {
 }
 
 #[test]
+fn an_opt_among_the_answers_is_malformed() {
+    let client = query("example.com", 1);
+    let opt = [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0].to_vec();
+    for sections in [[1, 0], [0, 1]] {
+        let [answers, authorities] = sections.map(|count| vec![opt.clone(); count]);
+        let upstream = response(&client, 0x0180, [&answers, &authorities, &[]]);
+        assert!(Answer::read(&upstream).is_none());
+    }
+}
+
+#[test]
 fn an_extended_code_without_an_opt_is_a_failure() {
     let client = query("example.com", 1);
     let upstream = with_opt(response(&client, 0x0187, [&[], &[], &[]]), 1, &[]);

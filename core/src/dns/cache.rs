@@ -130,7 +130,7 @@ impl Cache {
         let stale = known.and_then(|entry| entry.stale(now));
         let last = known.and_then(|entry| entry.failed.as_ref()).map(|failed| failed.pause);
         let pause = last.map_or(FIRST_PAUSE, |last| (last * 2).min(LAST_PAUSE));
-        let size = cost(key, stale.as_ref());
+        let size = cost(key, stale.as_ref()) + failure.size();
         self.put(key, size, |entry| {
             if stale.is_none() {
                 entry.answer = None;

@@ -98,3 +98,14 @@ fn a_million_names_take_no_more_than_the_bounds() {
     let (entries, order, bytes) = by_bytes.usage();
     assert!((1..100).contains(&entries) && entries == order && bytes <= 10_000);
 }
+
+#[test]
+fn explanations_of_failures_count_too() {
+    let (mut cache, start) = (Cache::new(usize::MAX, 20_000), Instant::now());
+    for number in 0..1000 {
+        let failure = Failure::Answered(vec![0; 256]);
+        cache.fail(&key(&format!("name-{number}")), &failure, start);
+    }
+    let (entries, _, bytes) = cache.usage();
+    assert!(entries * (256 + OVERHEAD) <= bytes && bytes <= 20_000, "{entries} {bytes}");
+}

@@ -8,19 +8,17 @@ use super::answer::Answer;
 use super::frame::{read_frame, write_frame};
 use super::reply::raw_opt;
 use super::wire::{AD, CD, OPCODE, QR, Query, RD, Reader, rcode};
-use crate::net::{Tcp, UdpSocket, deadline};
+use crate::net::{Tcp, UdpQuestion, deadline};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The largest datagram there is, in bytes.
-const LARGEST: usize = 1 << 16;
 /// How long the rest of a truncated answer may take.
 const TCP_PATIENCE: Duration = Duration::from_secs(2);
-/// Buffers kept for reuse; under a greater load more are made and freed.
-const KEPT: usize = 64;
+/// Frames that are read for one answer: a server that sends others without end
+/// must not keep the thread.
+const MOST_FRAMES: usize = 8;
 
 /// A question as it goes upstream.
 #[derive(Clone, Debug)]
@@ -46,31 +44,6 @@ pub(super) enum Bad {
 impl From<io::Error> for Bad {
     fn from(_: io::Error) -> Bad {
         Bad::Unreachable
-    }
-}
-
-/// Receive buffers, shared by all attempts of one forwarder.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-struct Borrowed<'b> {
-    buffers: &'b Buffers,
-    bytes: Vec<u8>,
-}
-
-impl Buffers {
-    fn borrow(&self) -> Borrowed<'_> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Borrowed { buffers: self, bytes: kept.unwrap_or_else(|| vec![0; LARGEST]) }
-    }
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        let mut kept = self.buffers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
-            kept.push(std::mem::take(&mut self.bytes));
-        }
     }
 }
 
@@ -102,11 +75,11 @@ impl Request {
     ///
     /// # Errors
     /// [`Bad`] if another server should be asked.
-    pub(super) async fn ask(&self, server: SocketAddr, buffers: &Buffers) -> Result<Answer, Bad> {
-        let answer = match self.ask_once(server, buffers, true).await? {
+    pub(super) async fn ask(&self, server: SocketAddr) -> Result<Answer, Bad> {
+        let answer = match self.ask_once(server, true).await? {
             Heard::Answer(answer) => answer,
             // It does not know EDNS (RFC 6891, section 6.2.2).
-            Heard::NoEdns => match self.ask_once(server, buffers, false).await? {
+            Heard::NoEdns => match self.ask_once(server, false).await? {
                 Heard::Answer(answer) => answer,
                 Heard::NoEdns => return Err(Bad::Answered(Vec::new())),
             },
@@ -117,16 +90,11 @@ impl Request {
         }
     }
 
-    async fn ask_once(
-        &self,
-        server: SocketAddr,
-        buffers: &Buffers,
-        edns: bool,
-    ) -> Result<Heard, Bad> {
+    async fn ask_once(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
         if self.over_tcp {
             return self.ask_tcp(server, edns).await;
         }
-        match self.ask_udp(server, buffers, edns).await? {
+        match self.ask_udp(server, edns).await? {
             Heard::Answer(cut) if cut.is_truncated() => {
                 // What fitted the datagram is better than nothing.
                 match deadline(TCP_PATIENCE, self.ask_tcp(server, edns)).await {
@@ -138,34 +106,23 @@ impl Request {
         }
     }
 
-    async fn ask_udp(
-        &self,
-        server: SocketAddr,
-        buffers: &Buffers,
-        edns: bool,
-    ) -> Result<Heard, Bad> {
-        let (socket, id) = (UdpSocket::connect(server)?, random_id());
-        socket.send(&self.encode(id, edns)).await?;
-        let mut buffer = buffers.borrow();
-        loop {
-            let length = socket.recv(&mut buffer.bytes).await?;
-            let packet = buffer.bytes.get(..length).unwrap_or_default();
-            // Anything that is not the answer may be forged: wait on.
-            if let Some(heard) = self.hear(packet, id, edns) {
-                return Ok(heard);
-            }
-        }
+    async fn ask_udp(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
+        let id = random_id();
+        let question = UdpQuestion::ask(server, &self.encode(id, edns))?;
+        // Anything that is not the answer may be forged: wait on.
+        Ok(question.answer(|packet| self.hear(packet, id, edns)).await?)
     }
 
     async fn ask_tcp(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
         let (mut stream, id) = (Tcp::connect(server).await?, random_id());
         write_frame(&mut stream, &self.encode(id, edns)).await?;
-        loop {
+        for _ in 0..MOST_FRAMES {
             let packet = read_frame(&mut stream).await?;
             if let Some(heard) = self.hear(&packet, id, edns) {
                 return Ok(heard);
             }
         }
+        Err(Bad::Unreachable)
     }
 
     fn hear(&self, packet: &[u8], id: u16, edns: bool) -> Option<Heard> {

@@ -4,9 +4,10 @@
 //! the same time make one upstream query. It must not know zones or client
 //! sockets. The servers and the resolver call it.
 
+use super::alarms::Alarms;
 use super::answer::{Age, Answer};
 use super::cache::{Cache, Found, Key};
-use super::exchange::{Buffers, Request};
+use super::exchange::Request;
 use super::race::{Failure, race};
 use super::reply::{ede, servfail};
 use super::wire::{CD, Query, RD};
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Questions that may be under way upstream.
 const MOST_FLIGHTS: usize = 1024;
@@ -36,7 +38,7 @@ struct Inner {
     own: OwnAddresses,
     tasks: Tasks,
     clock: Arc<dyn Clock>,
-    buffers: Arc<Buffers>,
+    alarms: Alarms,
     /// The nameserver that answered last: a dead first one costs its second once.
     preferred: AtomicUsize,
     waiting: AtomicUsize,
@@ -77,9 +79,9 @@ impl Forwarder {
         Forwarder(Arc::new(Inner {
             nameservers,
             own,
+            alarms: Alarms::new(tasks.clone(), clock.clone()),
             tasks,
             clock,
-            buffers: Arc::default(),
             preferred: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             state: Mutex::new(State { cache, flights: HashMap::new() }),
@@ -89,7 +91,7 @@ impl Forwarder {
     /// The reply if it is known already.
     pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
         let key = key(query);
-        match self.0.state().cache.find(&key, self.0.clock.now()) {
+        match self.0.state().cache.find(&key, self.now()) {
             Found::Answer(answer, age) => Some((answer, age)),
             Found::Failed(_) | Found::Nothing => None,
         }
@@ -97,9 +99,18 @@ impl Forwarder {
     }
 
     /// The reply to `query` in at most `limit` bytes, SERVFAIL at worst, within
-    /// about 4.5 s.
+    /// about 4.5 s. To be called in a task that nothing but the engine's end
+    /// ends: others may wait for what it asks.
     pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
-        match self.ask(query, over_tcp).await {
+        let outcome = match self.look(query, over_tcp) {
+            Looked::Known(outcome) => outcome,
+            Looked::Wait(waits) => waits.landed().await,
+            // Asked by this task itself: another one would cost as much again.
+            Looked::Start(_waits, landing) => {
+                Box::pin(landing.fly(Request::new(query, over_tcp))).await
+            }
+        };
+        match outcome {
             Ok((answer, age)) => answer.reply(query, age, limit),
             Err(failure) => {
                 self.0.tasks.counters().dns_failed.add();
@@ -115,24 +126,44 @@ impl Forwarder {
 
     /// The answer to `query`, from the cache or from upstream.
     pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
-        let _waiting = Waiting::begin(&self.0)?;
-        let flight = {
-            let mut state = self.0.state();
-            let key = key(query);
-            match state.cache.find(&key, self.0.clock.now()) {
-                Found::Answer(answer, age) => return Ok((answer, age)),
-                Found::Failed(failure) => return Err(failure),
-                Found::Nothing => {}
+        match self.look(query, over_tcp) {
+            Looked::Known(outcome) => outcome,
+            Looked::Wait(waits) => waits.landed().await,
+            Looked::Start(waits, landing) => {
+                self.start(landing, Request::new(query, over_tcp));
+                waits.landed().await
             }
-            let key = (Key::from(key), over_tcp);
-            match state.flights.get(&key) {
-                Some(flight) => flight.clone(),
-                None if state.flights.len() >= MOST_FLIGHTS => return Err(Failure::Busy),
-                None => self.start(&mut state, key, Request::new(query, over_tcp)),
-            }
+        }
+    }
+
+    /// What is known of `query`, or who is asking it. Whoever gets a landing
+    /// must ask.
+    fn look(&self, query: &Query, over_tcp: bool) -> Looked<'_> {
+        let waiting = match Waiting::begin(&self.0) {
+            Ok(waiting) => waiting,
+            Err(failure) => return Looked::Known(Err(failure)),
         };
-        let _ = flight.ended.recv().await;
-        flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+        let mut state = self.0.state();
+        let key = key(query);
+        match state.cache.find(&key, self.now()) {
+            Found::Answer(answer, age) => return Looked::Known(Ok((answer, age))),
+            Found::Failed(failure) => return Looked::Known(Err(failure)),
+            Found::Nothing => {}
+        }
+        let key = (Key::from(key), over_tcp);
+        match state.flights.get(&key) {
+            Some(flight) => Looked::Wait(Waits { flight: flight.clone(), _waiting: waiting }),
+            None if state.flights.len() >= MOST_FLIGHTS => Looked::Known(Err(Failure::Busy)),
+            None => {
+                let (flight, landing) = self.enter(&mut state, key);
+                Looked::Start(Waits { flight, _waiting: waiting }, landing)
+            }
+        }
+    }
+
+    /// The time, by the clock that answers age by.
+    pub(super) fn now(&self) -> Instant {
+        self.0.clock.now()
     }
 
     /// What `failure` means, as half a sentence.
@@ -153,19 +184,21 @@ impl Forwarder {
         }
     }
 
-    /// The flight is a task of its own: a client that leaves must not end it.
-    fn start(&self, state: &mut State, key: (Key, bool), request: Request) -> Flight {
+    /// Notes a flight that is to be started.
+    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Flight, Landing) {
         let (ending, ended) = async_channel::bounded(1);
         let flight = Flight { ended, outcome: Arc::default() };
         state.flights.insert(key.clone(), flight.clone());
-        let landing =
-            Landing { inner: self.0.clone(), key, outcome: flight.outcome.clone(), ending };
+        let outcome = flight.outcome.clone();
+        (flight, Landing { inner: self.0.clone(), key, outcome, ending })
+    }
+
+    /// Asks in a task of its own: a client that leaves must not end it.
+    /// Where nothing runs any more it lands here, so nothing may be locked.
+    fn start(&self, landing: Landing, request: Request) {
         self.0.tasks.spawn("DNS lookup", async move {
-            let request = Arc::new(request);
-            let outcome = landing.inner.fly(&landing.key.0, request).await;
-            landing.land(outcome);
+            let _ = landing.fly(request).await;
         });
-        flight
     }
 }
 
@@ -180,8 +213,7 @@ impl Inner {
         let mut servers = self.nameservers.clone();
         servers.retain(|server| !self.own.contains(*server));
         let first = self.preferred.load(Ordering::Relaxed);
-        let buffers = self.buffers.clone();
-        match race(&servers, first, request, buffers, &*self.clock).await {
+        match race(&servers, first, request, self.alarms.set()).await {
             Ok((answer, server)) => {
                 self.preferred.store(server, Ordering::Relaxed);
                 let answer = Arc::new(answer);
@@ -207,8 +239,33 @@ struct Landing {
 }
 
 impl Landing {
-    fn land(self, outcome: Outcome) {
-        let _ = self.outcome.set(outcome);
+    /// Asks, and tells whoever waits.
+    async fn fly(self, request: Request) -> Outcome {
+        let outcome = self.inner.fly(&self.key.0, Arc::new(request)).await;
+        let _ = self.outcome.set(outcome.clone());
+        outcome
+    }
+}
+
+/// What a look at a question finds.
+enum Looked<'f> {
+    Known(Outcome),
+    /// Somebody asks.
+    Wait(Waits<'f>),
+    /// Nobody asks yet.
+    Start(Waits<'f>, Landing),
+}
+
+/// A client that waits for a flight.
+struct Waits<'f> {
+    flight: Flight,
+    _waiting: Waiting<'f>,
+}
+
+impl Waits<'_> {
+    async fn landed(self) -> Outcome {
+        let _ = self.flight.ended.recv().await;
+        self.flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
     }
 }
 

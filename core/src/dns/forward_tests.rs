@@ -2,52 +2,9 @@
 
 use super::super::testing::*;
 use super::*;
-use crate::net::{BoxFuture, SystemClock};
+use crate::net::SystemClock;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
-
-/// A clock whose every sleep ends when the test says so, in order of length;
-/// it stands where the test puts it.
-#[derive(Default)]
-struct Hand {
-    passed: Mutex<Duration>,
-    sleepers: Mutex<Vec<(Duration, Sender<()>)>>,
-    zero: OnceLock<Instant>,
-}
-
-impl Hand {
-    fn advance(&self, time: Duration) {
-        let mut passed = self.passed.lock().unwrap();
-        *passed += time;
-        let now = *passed;
-        self.sleepers.lock().unwrap().retain(|(until, wake)| {
-            let over = *until <= now;
-            if over {
-                wake.close();
-            }
-            !over
-        });
-    }
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Instant {
-        *self.zero.get_or_init(Instant::now) + *self.passed.lock().unwrap()
-    }
-
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + *self.passed.lock().unwrap()
-    }
-
-    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        let (wake, woken) = async_channel::bounded(1);
-        let until = *self.passed.lock().unwrap() + time;
-        self.sleepers.lock().unwrap().push((until, wake));
-        Box::pin(async move {
-            let _ = woken.recv().await;
-        })
-    }
-}
+use std::time::Duration;
 
 fn forwarder(running: &Running, servers: &[SocketAddr], clock: Arc<dyn Clock>) -> Forwarder {
     Forwarder::new(servers.to_vec(), OwnAddresses::default(), running.tasks.clone(), clock)
@@ -56,15 +13,6 @@ fn forwarder(running: &Running, servers: &[SocketAddr], clock: Arc<dyn Clock>) -
 fn ask(running: &Running, forwarder: &Forwarder, packet: &[u8]) -> Vec<u8> {
     let (forwarder, query) = (forwarder.clone(), parsed(packet));
     running.run(async move { forwarder.reply(&query, query.udp_limit(), false).await })
-}
-
-/// Waits, without sleeping, until something becomes true.
-fn until(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "it never became true");
-        std::thread::yield_now();
-    }
 }
 
 fn system() -> Arc<dyn Clock> {
@@ -185,17 +133,21 @@ fn attempts_rotate_by_time_and_end() {
     running.tasks.spawn("test", async move {
         let _ = send.send(asking.reply(&client, 1232, false).await).await;
     });
-    let sleeping = |count| until(|| hand.sleepers.lock().unwrap().len() == count);
+    let advance = |milliseconds| {
+        until(|| hand.sleeping() == 1);
+        hand.advance(Duration::from_millis(milliseconds));
+    };
     until(|| one.asked() == 1);
-    sleeping(2);
-    hand.advance(Duration::from_secs(1));
+    advance(1000);
     until(|| two.asked() == 1);
-    sleeping(2);
-    hand.advance(Duration::from_secs(1));
+    advance(1000);
     until(|| one.asked() == 2);
-    hand.advance(Duration::from_millis(2_499));
+    advance(1000);
+    advance(1000);
+    advance(499);
+    until(|| hand.sleeping() == 1);
     assert!(receive.is_empty());
-    hand.advance(Duration::from_millis(1));
+    advance(1);
     let reply = crate::net::block_on(receive.recv()).unwrap();
     assert_eq!((code(&reply), info_code(&reply)), (2, 22));
     assert_eq!((one.asked(), two.asked()), (2, 1));
@@ -319,6 +271,10 @@ fn answers_are_kept_and_age_and_stand_in_for_a_dead_upstream() {
     assert_eq!(upstream.asked(), 1);
     ttl(&edns_query("example.com", 1, 1232, true));
     assert_eq!(upstream.asked(), 2, "DO is another question");
+    let mut unchecked = client.clone();
+    unchecked[3] |= 0x10;
+    ttl(&unchecked);
+    assert_eq!(upstream.asked(), 3, "CD too");
     dead.store(true, Ordering::Relaxed);
     hand.advance(Duration::from_secs(60));
     assert_eq!(ttl(&client), 30);
@@ -355,4 +311,83 @@ fn what_was_cut_is_given_when_tcp_fails() {
     assert!(message.metadata.truncation && message.answers.len() == 1);
     ask(&running, &forwarder, &query("example.com", 1));
     assert_eq!(upstream.asked(), 4, "and it is not kept");
+}
+
+#[test]
+fn nobody_can_guess_the_id_of_a_query() {
+    let upstream = Upstream::udp(|query| address(query, 60, 1));
+    let running = Running::new();
+    let forwarder = forwarder(&running, &[upstream.address], system());
+    for number in 0..20 {
+        ask(&running, &forwarder, &query(&format!("n{number}.com"), 1));
+    }
+    let heard = upstream.heard.lock().unwrap();
+    let ids: Vec<u16> = heard.iter().map(|(_, q)| u16::from_be_bytes([q[0], q[1]])).collect();
+    let steps: std::collections::BTreeSet<u16> =
+        ids.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    assert!(steps.len() > 15, "{ids:?}");
+}
+
+#[test]
+fn a_server_that_talks_without_end_over_tcp_is_left() {
+    // Frames with another ID, more than anybody reads, then the answer.
+    let talks = |query: &[u8]| {
+        let mut frames = vec![b"x".to_vec(); 100];
+        frames.push(address(query, 60, 66));
+        frames
+    };
+    let bad = Upstream::new(Box::new(|_| Vec::new()), Box::new(talks));
+    let good =
+        Upstream::new(Box::new(|_| Vec::new()), Box::new(|query| vec![address(query, 60, 1)]));
+    let running = Running::new();
+    // The hand never moves: no attempt is started by time.
+    let servers = [bad.address, good.address];
+    let forwarder = forwarder(&running, &servers, Arc::new(Hand::default()));
+    let client = query("example.com", 1);
+    let asked = parsed(&client);
+    let reply = running.run(async move { forwarder.reply(&asked, 65_535, true).await });
+    assert_eq!(reply, address(&client, 60, 1));
+}
+
+#[test]
+fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
+    let (failing, _failed) = async_channel::bounded(1);
+    let executing =
+        crate::net::Executing::new(crate::telemetry::Log::discard(), Arc::default(), failing)
+            .unwrap();
+    let tasks = executing.tasks();
+    drop(executing);
+    let servers = vec![nobody()];
+    let forwarder = Forwarder::new(servers, OwnAddresses::default(), tasks, system());
+    let client = parsed(&edns_query("example.com", 1, 1232, false));
+    let outcome = crate::net::block_on(forwarder.ask(&client, false));
+    assert_eq!(outcome.unwrap_err(), Failure::Internal);
+}
+
+#[test]
+fn whoever_waits_hears_of_it_when_the_one_that_asks_is_ended() {
+    let silent = Upstream::new(Box::new(|_| Vec::new()), Box::new(|_| Vec::new()));
+    let (running, hand) = (Running::new(), Arc::new(Hand::default()));
+    let forwarder = forwarder(&running, &[silent.address], hand.clone());
+    let (end, ended) = async_channel::bounded::<()>(1);
+    let (asking, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move {
+        let reply = async { drop(asking.reply(&client, 512, false).await) };
+        let ended = async { ended.recv().await.unwrap_or_default() };
+        futures_lite::future::or(reply, ended).await;
+    });
+    until(|| silent.asked() == 1);
+    let (send, receive) = async_channel::bounded(1);
+    let (waiting, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move {
+        let _ = send.send(waiting.reply(&client, 512, false).await).await;
+    });
+    until(|| forwarder.0.waiting.load(Ordering::Relaxed) == 2);
+    end.close();
+    assert_eq!(code(&crate::net::block_on(receive.recv()).unwrap()), 2);
+    assert!(forwarder.0.state().flights.is_empty());
+    // And the next one asks anew.
+    let (again, client) = (forwarder.clone(), parsed(&query("example.com", 1)));
+    running.tasks.spawn("test", async move { drop(again.reply(&client, 512, false).await) });
+    until(|| silent.asked() == 2);
 }

@@ -5,6 +5,8 @@
 //! is comes in as a function, everything else as plain values. The engine
 //! builds it; the dialer resolves upstream names through [`resolver`].
 
+mod alarms;
+mod announce;
 mod answer;
 mod cache;
 mod exchange;

@@ -1,26 +1,22 @@
 //! Asking the nameservers until one of them answers.
 //!
-//! It owns order and patience: attempts after 0, 1 and 2 s, the next server at
-//! once when one declines, an end after 4.5 s, because clients give up after
-//! 5 s. It must not know clients, the cache or messages.
+//! It owns their order: attempts after 0, 1 and 2 s, the next server at once
+//! when one declines, an end after 4.5 s. It must not know clients, the cache
+//! or messages.
 
-use super::exchange::{Bad, Buffers, Request};
-use crate::net::{BoxFuture, Clock};
+use super::alarms::{Alarm, TIMES};
+use super::exchange::{Bad, Request};
+use crate::net::BoxFuture;
 use futures_lite::FutureExt;
 use futures_lite::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::answer::Answer;
 
-/// How long an attempt is alone before the next one starts.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Attempts that are started by time.
-const ATTEMPTS: usize = 3;
-/// The end of every effort.
-const PATIENCE: Duration = Duration::from_millis(4500);
+/// The last alarm ends every effort; each before it starts an attempt.
+const LAST: usize = TIMES.len() - 1;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +36,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// What it occupies beside itself, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Failure::Answered(errors) => errors.capacity(),
+            _ => 0,
+        }
+    }
+
     /// As an Extended DNS Error: INFO-CODE (RFC 8914, section 4) and text.
     pub(super) fn explained(&self) -> (u16, &'static str) {
         match self {
@@ -57,8 +61,7 @@ type Attempt = BoxFuture<'static, (usize, Result<Answer, Bad>)>;
 
 enum Event {
     Ended(usize, Result<Answer, Bad>),
-    Pause,
-    Late,
+    Alarm(usize),
 }
 
 /// Asks `servers`, beginning at index `first`. Returns the answer and the index
@@ -67,8 +70,7 @@ pub(super) async fn race(
     servers: &[SocketAddr],
     first: usize,
     request: Arc<Request>,
-    buffers: Arc<Buffers>,
-    clock: &dyn Clock,
+    mut alarm: Alarm,
 ) -> Result<(Answer, usize), Failure> {
     let mut racers = Racers {
         declined: vec![false; servers.len()],
@@ -76,24 +78,14 @@ pub(super) async fn race(
         running: Vec::new(),
         servers,
         request,
-        buffers,
     };
     if !racers.start() {
         return Err(Failure::NoNameserver);
     }
-    let (mut late, mut pause) = (clock.sleep(PATIENCE), clock.sleep(PAUSE));
-    let (mut timed, mut failure) = (1, Failure::Silent);
+    let mut failure = Failure::Silent;
     loop {
-        let ended = racers.ended();
-        let late = async {
-            (&mut late).await;
-            Event::Late
-        };
-        let next = async {
-            (&mut pause).await;
-            Event::Pause
-        };
-        match ended.or(late).or(next).await {
+        let time = async { Event::Alarm(alarm.next().await) };
+        match racers.ended().or(time).await {
             Event::Ended(server, Ok(answer)) => return Ok((answer, server)),
             Event::Ended(server, Err(bad)) => {
                 failure = match bad {
@@ -104,15 +96,10 @@ pub(super) async fn race(
                     return Err(failure);
                 }
             }
-            Event::Pause => {
-                timed += 1;
+            Event::Alarm(LAST..) => return Err(failure),
+            Event::Alarm(_) => {
                 racers.start();
-                pause = match timed {
-                    ATTEMPTS.. => Box::pin(std::future::pending()),
-                    _ => clock.sleep(PAUSE),
-                };
             }
-            Event::Late => return Err(failure),
         }
     }
 }
@@ -125,7 +112,6 @@ struct Racers<'s> {
     turn: usize,
     running: Vec<(usize, Attempt)>,
     request: Arc<Request>,
-    buffers: Arc<Buffers>,
 }
 
 impl Racers<'_> {
@@ -136,8 +122,8 @@ impl Racers<'_> {
             self.turn += 1;
             let Some(server) = self.servers.get(index).copied() else { return false };
             if self.declined.get(index) == Some(&false) {
-                let (request, buffers) = (self.request.clone(), self.buffers.clone());
-                let attempt = async move { (index, request.ask(server, &buffers).await) };
+                let request = self.request.clone();
+                let attempt = async move { (index, request.ask(server).await) };
                 self.running.push((index, Box::pin(attempt)));
                 return true;
             }

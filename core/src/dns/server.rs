@@ -4,12 +4,13 @@
 //! is local is answered where it was read; what must wait becomes a task. It
 //! must not know what a name means. The engine starts it.
 
+use super::announce::Announcements;
 use super::forward::Forwarder;
 use super::reply::{ede, servfail};
 use super::tcp;
 use super::wire::{Invalid, Query};
 use super::zone::Zone;
-use crate::net::{Panicked, Tasks, TcpListener, UdpSocket, Watch, sleep};
+use crate::net::{Batch, Panicked, Tasks, TcpListener, UdpSocket, Watch, sleep};
 use futures_lite::FutureExt;
 use futures_lite::future::yield_now;
 use std::fmt;
@@ -18,11 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest datagram there is, in bytes.
-const LARGEST: usize = 1 << 16;
 /// Queries answered before others get the thread: a socket that is never empty
 /// must not keep it.
-const TURN: u8 = 16;
+const TURN: u32 = 16;
 /// Errors of a socket in a row that end it.
 const MOST_ERRORS: u32 = 100;
 
@@ -37,7 +36,7 @@ pub(super) struct Shared {
     forwarder: Forwarder,
     pub(super) tasks: Tasks,
     pub(super) drain: Watch,
-    looked_up: Arc<dyn Fn(&str) + Send + Sync>,
+    announcements: Announcements,
 }
 
 /// What comes of a packet.
@@ -60,8 +59,8 @@ impl fmt::Debug for Server {
 impl Server {
     /// A server of `zone` and, for other names, `forwarder`. When `drain` says
     /// so it stops listening and finishes what is under way. `looked_up` hears
-    /// of every query for the address of a service, after its reply has been
-    /// sent; it must be cheap.
+    /// of queries for the address of a service, after the reply has been sent,
+    /// at most once a second for a name and of few names; it must be cheap.
     pub fn new(
         zone: Zone,
         forwarder: Forwarder,
@@ -69,7 +68,8 @@ impl Server {
         drain: Watch,
         looked_up: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Server {
-        Server { shared: Arc::new(Shared { zone, forwarder, tasks, drain, looked_up }) }
+        let announcements = Announcements::new(looked_up);
+        Server { shared: Arc::new(Shared { zone, forwarder, tasks, drain, announcements }) }
     }
 
     /// Serves on these sockets until the drain starts; the sockets close then.
@@ -79,13 +79,15 @@ impl Server {
             let serving = until_drained(self.shared.clone(), serve_udp, socket);
             self.shared.tasks.spawn_vital("DNS over UDP", serving);
         }
+        let open = Arc::new(tcp::Open::new(tcp::Limits::default()));
         for listener in tcp {
-            self.serve_tcp(listener, tcp::Limits::default());
+            self.serve_tcp(listener, open.clone());
         }
     }
 
-    pub(super) fn serve_tcp(&self, listener: TcpListener, limits: tcp::Limits) {
-        let serve = move |shared, listener| tcp::serve(shared, listener, limits);
+    /// Connections of this listener count among those that are `open`.
+    pub(super) fn serve_tcp(&self, listener: TcpListener, open: Arc<tcp::Open>) {
+        let serve = move |shared, listener| tcp::serve(shared, listener, open.clone());
         let serving = until_drained(self.shared.clone(), serve, listener);
         self.shared.tasks.spawn_vital("DNS over TCP", serving);
     }
@@ -153,7 +155,8 @@ impl Shared {
 
     /// Announces a request to the service that was looked up.
     pub(super) async fn announce(&self, query: &Query) {
-        let _ = self.tasks.guard("warm-up", async { (self.looked_up)(query.name()) }).await;
+        let tell = async { self.announcements.looked_up(query.name(), self.forwarder.now()) };
+        let _ = self.tasks.guard("warm-up", tell).await;
     }
 }
 
@@ -163,33 +166,35 @@ fn limit(query: &Query, over_tcp: bool) -> usize {
 
 async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
     let socket = Arc::new(socket);
-    let mut buffer = vec![0; LARGEST];
-    let (mut errors, mut turn) = (0, 0_u8);
+    let (mut batch, mut replies, mut services) = (Batch::default(), Vec::new(), Vec::new());
+    let (mut errors, mut turn) = (0, 0);
     loop {
-        let (length, peer) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
+        match socket.receive(&mut batch).await {
+            Ok(()) => errors = 0,
             Err(error) if errors < MOST_ERRORS => {
                 errors += 1;
                 trouble(&shared, &error).await;
                 continue;
             }
             Err(error) => return error.to_string(),
-        };
-        errors = 0;
-        let packet = buffer.get(..length).unwrap_or_default();
-        match shared.step(packet, false).await {
-            Step::Reply(reply, service) => {
-                // A client that is gone needs no reply.
-                let _ = socket.send_to(&reply, peer).await;
-                if let Some(query) = service {
-                    shared.announce(&query).await;
-                }
-            }
-            Step::Forward(query) => forward(&shared, &socket, query, peer),
-            Step::Ignore => {}
         }
-        turn = (turn + 1) % TURN;
-        if turn == 0 {
+        for (packet, peer) in batch.iter() {
+            turn += 1;
+            match shared.step(packet, false).await {
+                Step::Reply(reply, service) => {
+                    replies.push((reply, peer));
+                    services.extend(service);
+                }
+                Step::Forward(query) => forward(&shared, &socket, query, peer),
+                Step::Ignore => {}
+            }
+        }
+        socket.send_all(&mut replies).await;
+        for query in services.drain(..) {
+            shared.announce(&query).await;
+        }
+        if turn >= TURN {
+            turn = 0;
             yield_now().await;
         }
     }
@@ -208,7 +213,7 @@ fn forward(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, query: Query, peer: So
         let _working = shared.drain.token();
         let work = async {
             let reply = shared.forward(&query, false).await;
-            let _ = socket.send_to(&reply, peer).await;
+            socket.send(&reply, peer).await;
         };
         work.or(shared.drain.aborting()).await;
     });

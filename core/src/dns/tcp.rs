@@ -12,7 +12,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::future::{try_zip, yield_now};
 use futures_lite::{AsyncWriteExt, FutureExt};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,9 +34,10 @@ impl Default for Limits {
     }
 }
 
-/// The open connections of one listener.
-#[derive(Debug, Default)]
-struct Open {
+/// The open connections, of all listeners together.
+#[derive(Debug)]
+pub(super) struct Open {
+    limits: Limits,
     /// Counts up with every query: the order of last use.
     turn: AtomicU64,
     list: Mutex<Vec<Arc<Connection>>>,
@@ -46,18 +47,26 @@ struct Open {
 #[derive(Debug)]
 struct Connection {
     last: AtomicU64,
+    /// Queries that wait for their answer.
+    waiting: AtomicUsize,
     /// Closed to end it.
     leave: Sender<()>,
 }
 
 impl Open {
-    /// Adds a connection; beyond `most`, the idlest is told to leave.
-    fn enter(&self, most: usize) -> (Arc<Connection>, Receiver<()>) {
+    /// None yet, with what they may take.
+    pub(super) fn new(limits: Limits) -> Open {
+        Open { limits, turn: AtomicU64::new(0), list: Mutex::default() }
+    }
+
+    /// Adds a connection; where there are too many, the idlest is told to leave.
+    fn enter(&self) -> (Arc<Connection>, Receiver<()>) {
         let (leave, left) = async_channel::bounded(1);
-        let connection = Arc::new(Connection { last: AtomicU64::new(self.next()), leave });
+        let (last, waiting) = (AtomicU64::new(self.next()), AtomicUsize::new(0));
+        let connection = Arc::new(Connection { last, waiting, leave });
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        while list.len() >= most.max(1) {
-            let idlest = list.iter().enumerate().min_by_key(|(_, one)| one.last());
+        while list.len() >= self.limits.connections.max(1) {
+            let idlest = list.iter().enumerate().min_by_key(|(_, one)| one.idleness());
             let Some(at) = idlest.map(|(at, _)| at) else { break };
             list.swap_remove(at).leave.close();
         }
@@ -76,8 +85,25 @@ impl Open {
 }
 
 impl Connection {
-    fn last(&self) -> u64 {
-        self.last.load(Ordering::Relaxed)
+    /// The idlest has the least: one that waits for an answer is not idle.
+    fn idleness(&self) -> (bool, u64) {
+        (self.waiting.load(Ordering::Relaxed) > 0, self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// A query that waits for its answer.
+struct Waiting(Arc<Connection>);
+
+impl Waiting {
+    fn new(connection: &Arc<Connection>) -> Waiting {
+        connection.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(connection.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -94,10 +120,10 @@ impl Drop for Place {
 }
 
 /// Accepts connections until the listener fails; returns why.
-pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, limits: Limits) -> String {
-    let open = Arc::new(Open::default());
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, open: Arc<Open>) -> String {
+    let idle = open.limits.idle;
     let handle = |(stream, _)| {
-        let (connection, told) = open.enter(limits.connections);
+        let (connection, told) = open.enter();
         let place = Place { open: open.clone(), connection };
         let shared = shared.clone();
         let tasks = shared.tasks.clone();
@@ -111,7 +137,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, limits: Li
                 Ok(())
             };
             // Whatever ends a connection, the client sees it closed.
-            let _ = converse(&shared, stream, &place, limits.idle).or(told).or(aborting).await;
+            let _ = converse(&shared, stream, &place, idle).or(told).or(aborting).await;
         });
     };
     shared.tasks.accept_loop(|| listener.accept(), handle).await
@@ -158,9 +184,10 @@ async fn read_queries(
             Step::Forward(query) => {
                 let (shared, replies) = (shared.clone(), replies.clone());
                 let tasks = shared.tasks.clone();
+                let waiting = Waiting::new(&place.connection);
                 tasks.spawn("DNS query", async move {
                     let work = async {
-                        let _permit = permit;
+                        let _both = (permit, waiting);
                         let reply = shared.forward(&query, true).await;
                         let _ = replies.send(reply).await;
                     };

@@ -11,6 +11,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 struct Serving {
     running: Running,
     address: SocketAddr,
+    /// A second listener of the same server.
+    other: SocketAddr,
 }
 
 fn serving(upstream: &[SocketAddr], limits: Limits) -> Serving {
@@ -23,14 +25,22 @@ fn serving(upstream: &[SocketAddr], limits: Limits) -> Serving {
     );
     let (tasks, drain) = (running.tasks.clone(), running.drain.watch());
     let server = Server::new(zone(true), forwarder, tasks, drain, Arc::new(|_: &str| ()));
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
-    server.serve_tcp(listener, limits);
-    Serving { running, address }
+    let open = Arc::new(Open::new(limits));
+    let [address, other] = [(); 2].map(|()| {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        server.serve_tcp(listener, open.clone());
+        address
+    });
+    Serving { running, address, other }
 }
 
 fn connect(serving: &Serving) -> TcpStream {
-    let stream = TcpStream::connect(serving.address).unwrap();
+    connect_to(serving.address)
+}
+
+fn connect_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
@@ -123,6 +133,24 @@ fn who_is_idle_is_closed() {
 }
 
 #[test]
+fn who_does_not_read_its_answers_is_closed() {
+    let large = |query: &[u8]| {
+        let records: Vec<_> = (0..200).map(|_| record(16, 60, &[99; 250])).collect();
+        vec![response(query, 0x0180, [&records, &[], &[]])]
+    };
+    let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(large));
+    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let serving = serving(&[upstream.address], limits);
+    let mut stream = connect(&serving);
+    // More answers than any socket holds; asking fails once the other side has closed.
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let queries = frame(&named(1, "example.com")).repeat(1000);
+    let error = (0..10_000).find_map(|_| stream.write_all(&queries).err()).unwrap();
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    assert!([BrokenPipe, ConnectionReset].contains(&error.kind()), "{error}");
+}
+
+#[test]
 fn the_idlest_makes_room() {
     let serving = serving(&[], Limits { connections: 3, ..Limits::default() });
     let ask = |mut stream: &TcpStream| {
@@ -136,6 +164,44 @@ fn the_idlest_makes_room() {
     ask(&another);
     assert!(is_closed(&streams[1]));
     [&streams[0], &streams[2], &another].into_iter().for_each(ask);
+}
+
+#[test]
+fn the_limit_is_of_all_listeners_together() {
+    let serving = serving(&[], Limits { connections: 2, ..Limits::default() });
+    let ask = |mut stream: &TcpStream| {
+        stream.write_all(&frame(&named(1, "localhost"))).unwrap();
+        assert_eq!(receive(stream)[1], 1);
+    };
+    let (one, two) = (connect(&serving), connect_to(serving.other));
+    [&one, &two].into_iter().for_each(ask);
+    let three = connect_to(serving.other);
+    ask(&three);
+    assert!(is_closed(&one));
+    [&two, &three].into_iter().for_each(ask);
+}
+
+#[test]
+fn one_that_waits_for_its_answer_is_not_the_idlest() {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let slow = move |query: &[u8]| {
+        let _ = gate.recv();
+        vec![address(query, 60, 1)]
+    };
+    let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(slow));
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let serving = serving(&[upstream.address], limits);
+    let (mut waits, mut idle) = (connect(&serving), connect(&serving));
+    waits.write_all(&frame(&named(1, "example.com"))).unwrap();
+    until(|| upstream.asked() == 1);
+    idle.write_all(&frame(&named(2, "localhost"))).unwrap();
+    receive(&idle);
+    let mut third = connect(&serving);
+    third.write_all(&frame(&named(3, "localhost"))).unwrap();
+    receive(&third);
+    assert!(is_closed(&idle));
+    open.send(()).unwrap();
+    assert_eq!(receive(&waits)[1], 1);
 }
 
 #[test]

@@ -3,14 +3,15 @@
 
 use super::wire::Query;
 use super::zone::{Kind, LocalZone, Zone, ZoneConfig};
-use crate::net::{Drain, Executing, block_on};
+use crate::net::{BoxFuture, Clock, Drain, Executing, block_on};
 use crate::telemetry::{Counters, Log};
+use async_channel::Sender;
 use hickory_proto::op::Message;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than anything that works takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,7 +142,7 @@ impl Running {
     pub(super) fn new() -> Running {
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::new(Counters::default());
-        let executing = Executing::new(Log::discard(), counters.clone(), failing);
+        let executing = Executing::new(Log::discard(), counters.clone(), failing).unwrap();
         let tasks = executing.tasks();
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let thread = std::thread::spawn(move || {
@@ -256,5 +257,62 @@ impl Random {
 
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
+    }
+}
+
+/// A clock whose every sleep ends when the test says so, in order of length;
+/// it stands where the test puts it.
+#[derive(Default)]
+pub(super) struct Hand {
+    passed: Mutex<Duration>,
+    sleepers: Mutex<Vec<(Duration, Sender<()>)>>,
+    zero: OnceLock<Instant>,
+}
+
+impl Hand {
+    pub(super) fn advance(&self, time: Duration) {
+        let mut passed = self.passed.lock().unwrap();
+        *passed += time;
+        let now = *passed;
+        self.sleepers.lock().unwrap().retain(|(until, wake)| {
+            let over = *until <= now;
+            if over {
+                wake.close();
+            }
+            !over
+        });
+    }
+
+    /// How many sleep.
+    pub(super) fn sleeping(&self) -> usize {
+        self.sleepers.lock().unwrap().len()
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Instant {
+        *self.zero.get_or_init(Instant::now) + *self.passed.lock().unwrap()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + *self.passed.lock().unwrap()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        let (wake, woken) = async_channel::bounded(1);
+        let until = *self.passed.lock().unwrap() + time;
+        self.sleepers.lock().unwrap().push((until, wake));
+        Box::pin(async move {
+            let _ = woken.recv().await;
+        })
+    }
+}
+
+/// Waits, without sleeping, until something becomes true.
+pub(super) fn until(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "it never became true");
+        std::thread::yield_now();
     }
 }

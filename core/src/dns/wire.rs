@@ -13,6 +13,8 @@ use std::fmt::Write;
 pub(super) const HEADER: usize = 12;
 /// The longest name, in bytes on the wire (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
+/// The most labels of a name, and so the most pointers that can lead to some.
+const MOST_LABELS: usize = 127;
 /// What every client takes over UDP, in bytes (RFC 1035, section 2.3.4).
 const PLAIN_UDP: u16 = 512;
 /// The most that goes out in one datagram, whatever a client says it takes.
@@ -118,12 +120,15 @@ impl Query {
             edns: None,
         };
         let fail = |query: &Query, code| Err(Invalid::Answer(query.error(code)));
-        if header.flags & OPCODE != 0 {
-            return fail(&query, rcode::NOTIMP);
-        }
         let [questions, answers, authorities, additional] = header.counts;
-        if questions != 1 || answers != 0 || authorities > 1 || additional > 2 {
-            return fail(&query, rcode::FORMERR);
+        let refused = match header.flags & OPCODE {
+            0 => questions != 1 || answers != 0 || authorities > 1 || additional > 2,
+            _ => true,
+        };
+        if refused {
+            query.edns = reader.edns(header.counts);
+            let code = if header.flags & OPCODE == 0 { rcode::FORMERR } else { rcode::NOTIMP };
+            return fail(&query, code);
         }
         let Some((qtype, class)) = query.read_question(&mut reader) else {
             query.question.clear();
@@ -167,14 +172,11 @@ impl Query {
             if record.rtype != rtype::OPT {
                 continue;
             }
-            if !record.at_root || self.edns.is_some() || !options(record.data).all(|o| o.is_some())
-            {
+            if self.edns.is_some() {
                 return None;
             }
-            let [_, reported, flags @ ..] = record.ttl.to_be_bytes();
-            version = reported;
-            let dnssec_ok = u16::from_be_bytes(flags) & DO != 0;
-            self.edns = Some(Edns { size: record.class, dnssec_ok });
+            self.edns = Some(record.edns()?);
+            [_, version, ..] = record.ttl.to_be_bytes();
         }
         Some(version)
     }
@@ -234,6 +236,16 @@ pub(super) struct RawRecord<'a> {
     /// Where the TTL stands in the message.
     pub(super) ttl_at: usize,
     pub(super) data: &'a [u8],
+}
+
+impl RawRecord<'_> {
+    /// What an OPT says; `None` if it is malformed.
+    fn edns(&self) -> Option<Edns> {
+        let [_, _, flags @ ..] = self.ttl.to_be_bytes();
+        let dnssec_ok = u16::from_be_bytes(flags) & DO != 0;
+        let valid = self.at_root && options(self.data).all(|option| option.is_some());
+        valid.then_some(Edns { size: self.class, dnssec_ok })
+    }
 }
 
 /// A place in a message. Every read is checked; nothing is read twice without
@@ -315,15 +327,16 @@ impl<'a> Reader<'a> {
 
     /// Passes over a name that may be compressed. Returns whether it is the
     /// root. A pointer must lead to before everything this name has used so
-    /// far, which also excludes loops.
+    /// far, which also excludes loops; a message full of pointers to pointers
+    /// must not take the square of its length to read.
     pub(super) fn skip_name(&mut self) -> Option<bool> {
         let (mut lowest, mut at, mut length) = (self.at, self.at, 0);
-        let mut jumped = false;
+        let mut jumps = 0;
         loop {
             let first = *self.bytes.get(at)?;
             match first {
                 0 => {
-                    if !jumped {
+                    if jumps == 0 {
                         self.at = at + 1;
                     }
                     return (length < LONGEST_NAME).then_some(length == 0);
@@ -335,13 +348,13 @@ impl<'a> Reader<'a> {
                 0xC0..=0xFF => {
                     let second = *self.bytes.get(at + 1)?;
                     let target = usize::from(u16::from_be_bytes([first & 0x3F, second]));
-                    if target >= lowest || target < HEADER {
+                    if target >= lowest || target < HEADER || jumps == MOST_LABELS {
                         return None;
                     }
-                    if !jumped {
+                    if jumps == 0 {
                         self.at = at + 2;
                     }
-                    (jumped, lowest, at) = (true, target, target);
+                    (jumps, lowest, at) = (jumps + 1, target, target);
                 }
                 _ => return None,
             }
@@ -349,6 +362,27 @@ impl<'a> Reader<'a> {
                 return None;
             }
         }
+    }
+
+    /// The only OPT of a message that is refused whatever else is in it: the
+    /// reply has one if and only if it has one.
+    fn edns(&mut self, counts: [u16; 4]) -> Option<Edns> {
+        let [questions, answers, authorities, additional] = counts;
+        for _ in 0..questions {
+            self.skip_name()?;
+            self.take(4)?;
+        }
+        for _ in 0..u32::from(answers) + u32::from(authorities) {
+            self.record()?;
+        }
+        let mut edns = None;
+        for _ in 0..additional {
+            let record = self.record()?;
+            if record.rtype == rtype::OPT && edns.replace(record.edns()?).is_some() {
+                return None;
+            }
+        }
+        edns
     }
 
     /// Reads one record.

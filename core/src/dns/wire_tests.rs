@@ -167,3 +167,41 @@ fn a_claimed_count_costs_nothing() {
     let packet = with(query("hello", 1), 10, 0xFF);
     assert_eq!(code(&packet), 1);
 }
+
+#[test]
+fn a_reply_to_what_is_refused_has_an_opt_if_that_has_one() {
+    let opt = [0, 0, 41, 0x04, 0xD0, 0, 0, 0x80, 0, 0, 0];
+    let edns = edns_query("hello", 1, 512, true);
+    let notify = with(edns.clone(), 2, 0x21);
+    assert!(refusal(&notify).ends_with(&opt));
+    assert_eq!(refusal(&notify)[2..12], [0xA1, 0x84, 0, 0, 0, 0, 0, 0, 0, 1]);
+    // No question, as for a cookie alone (RFC 7873, section 5.4).
+    let alone = [&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], opt.as_slice()].concat();
+    assert_eq!(code(&alone), 1);
+    assert!(refusal(&alone).ends_with(&opt));
+    // With two of them, half of one, or none, there is none to answer.
+    let twice = [with(notify.clone(), 11, 2), opt.to_vec()].concat();
+    let half = notify[..notify.len() - 1].to_vec();
+    let none = with(query("hello", 1), 2, 0x21);
+    for packet in [twice, half, none] {
+        assert_eq!((refusal(&packet).len(), refusal(&packet)[11]), (12, 0));
+    }
+}
+
+#[test]
+fn pointers_to_pointers_are_followed_no_further_than_a_name_has_labels() {
+    let chain = |pointers: usize| {
+        let mut message = vec![0; 12];
+        message.extend(b"\x01a\0");
+        for hop in 0..pointers {
+            let to = if hop == 0 { 12 } else { 15 + 2 * (hop as u16 - 1) };
+            message.extend((0xC000 | to).to_be_bytes());
+        }
+        let mut reader = Reader::new(&message);
+        reader.take(message.len() - 2).unwrap();
+        reader.skip_name()
+    };
+    assert_eq!(chain(127), Some(false));
+    assert_eq!(chain(128), None);
+    assert_eq!(chain(8000), None);
+}

@@ -234,7 +234,11 @@ fn zone(plans: &Plans, base: &Base, proxy_addrs: &[SocketAddr], nonce: String) -
         }),
         ipv4: ipv4.unwrap_or(Ipv4Addr::LOCALHOST),
         ipv6,
-        local: if plans.on_platform { vec![platform] } else { Vec::new() },
+        local: if plans.on_platform && plans.config.platform_names {
+            vec![platform]
+        } else {
+            Vec::new()
+        },
         nonce,
     })
 }

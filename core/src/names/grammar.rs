@@ -21,6 +21,14 @@ pub struct Name {
     pub project: Option<String>,
 }
 
+/// The parts of a name, as they stand in it.
+struct Parts<'a> {
+    tag: Option<&'a str>,
+    service: &'a str,
+    region: Option<&'a str>,
+    project: Option<&'a str>,
+}
+
 /// What a name is in DNS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -97,14 +105,18 @@ impl Grammar {
 
     /// Whether the whole name, or its first label, is never a service.
     pub fn is_reserved(&self, host: &str) -> bool {
-        let host = normal(host);
-        let inner = self.inside(&host).unwrap_or(&host);
+        self.reserves(&normal(host))
+    }
+
+    /// The same of a normal name; DNS asks for every query.
+    fn reserves(&self, host: &str) -> bool {
+        let inner = self.inside(host).unwrap_or(host);
         let first = inner.split('.').next().unwrap_or_default();
+        let ends_with = |word: &str| {
+            host.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
         host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok()
-            || self
-                .reserved
-                .iter()
-                .any(|word| first == word || host == *word || host.ends_with(&format!(".{word}")))
+            || self.reserved.iter().any(|word| first == word || ends_with(word))
     }
 
     /// The part of a name before the zone.
@@ -123,17 +135,28 @@ impl Grammar {
     /// The rule that is broken, as half a sentence.
     pub fn parse(&self, host: &str) -> Result<Name, String> {
         let host = normal(host);
-        let inner = self.inside(&host).unwrap_or(&host);
+        let parts = self.parts(&host)?;
+        Ok(Name {
+            tag: parts.tag.map(str::to_owned),
+            service: parts.service.to_owned(),
+            region: parts.region.map(str::to_owned),
+            project: parts.project.map(str::to_owned),
+        })
+    }
+
+    /// The parts of a normal name.
+    fn parts<'a>(&self, host: &'a str) -> Result<Parts<'a>, String> {
+        let inner = self.inside(host).unwrap_or(host);
         let mut labels = inner.split('.');
         let first = labels.next().unwrap_or_default();
         let (tag, service) = match first.split_once("---") {
             Some((tag, service)) => (Some(tag), service),
             None => (None, first),
         };
-        let bounded = |what: &str, text: &str, most: usize| {
+        let bounded = |what: &str, text: &'a str, most: usize| {
             label(text).map_err(str::to_owned)?;
             if text.len() <= most {
-                return Ok(text.to_owned());
+                return Ok(text);
             }
             Err(format!("a {what} has at most {most} characters, and {text:?} has {}", text.len()))
         };
@@ -152,12 +175,7 @@ impl Grammar {
         if let Some(project) = project.filter(|p| !is_project_number(p) && !is_project_id(p)) {
             return Err(format!("its third part is a project number, which {project:?} is not"));
         }
-        Ok(Name {
-            tag,
-            service,
-            region: region.map(str::to_owned),
-            project: project.map(str::to_owned),
-        })
+        Ok(Parts { tag, service, region, project })
     }
 
     /// What `name` is in DNS: lower case, without the final dot.
@@ -173,7 +191,7 @@ impl Grammar {
                 _ => Kind::NotOurs,
             };
         };
-        if is_region(inner) && !self.is_reserved(inner) {
+        if is_region(inner) && !self.reserves(inner) {
             // `hello-world1` is both a service name and the shape of a region;
             // an address serves whoever means the service.
             return Kind::EmptyNonTerminal;
@@ -191,7 +209,7 @@ impl Grammar {
     }
 
     fn service(&self, name: &str) -> Kind {
-        if !self.is_reserved(name) && self.parse(name).is_ok() {
+        if !self.reserves(name) && self.parts(name).is_ok() {
             Kind::Service
         } else {
             Kind::NoSuchName

@@ -286,7 +286,7 @@ impl Dialer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::TcpListener;
+    use crate::net::{TcpListener, block_on};
     use crate::telemetry::Log;
 
     fn dialer(connect_to: &[&str], found: Result<Vec<IpAddr>, String>) -> Dialer {
@@ -310,8 +310,7 @@ mod tests {
         let (_listener, address) = listener();
         // Nobody listens on the second loopback address.
         let found = Ok(vec!["127.0.0.2".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
-        let connected =
-            async_io::block_on(dialer(&[], found).dial("hello", address.port(), Secure::No));
+        let connected = block_on(dialer(&[], found).dial("hello", address.port(), Secure::No));
         assert_eq!(connected.unwrap().stream.tcp().peer_addr().unwrap(), address);
     }
 
@@ -320,8 +319,8 @@ mod tests {
         let (_listener, address) = listener();
         let rule = format!("hello:443:{address}");
         let dialer = dialer(&[&rule], Err("asked".to_owned()));
-        assert!(async_io::block_on(dialer.dial("HELLO", 443, Secure::No)).is_ok());
-        let error = async_io::block_on(dialer.dial("other", 443, Secure::No)).unwrap_err();
+        assert!(block_on(dialer.dial("HELLO", 443, Secure::No)).is_ok());
+        let error = block_on(dialer.dial("other", 443, Secure::No)).unwrap_err();
         assert_eq!(error.to_string(), "cannot resolve other: asked");
     }
 
@@ -330,8 +329,7 @@ mod tests {
         let (_listener, address) = listener();
         let dialer = dialer(&[], Ok(vec![address.ip()]));
         dialer.own.add(address);
-        let error =
-            async_io::block_on(dialer.dial("hello", address.port(), Secure::No)).unwrap_err();
+        let error = block_on(dialer.dial("hello", address.port(), Secure::No)).unwrap_err();
         assert!(matches!(error, DialError::Loop { .. }), "{error}");
     }
 

@@ -145,6 +145,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::block_on;
 
     #[test]
     fn a_drain_waits_for_what_is_at_work_and_counts_what_stays() {
@@ -164,10 +165,8 @@ mod tests {
             usize::MAX
         };
         let work = futures_lite::future::zip(quick, slow);
-        let (left, _) = async_io::block_on(futures_lite::future::zip(
-            drain.finish(Duration::from_millis(5)),
-            work,
-        ));
+        let (left, _) =
+            block_on(futures_lite::future::zip(drain.finish(Duration::from_millis(5)), work));
         assert_eq!(left, 1);
     }
 
@@ -194,6 +193,6 @@ mod tests {
     fn a_drain_without_work_ends_at_once_whoever_watches() {
         let drain = Drain::default();
         let _watch = drain.watch();
-        assert_eq!(async_io::block_on(drain.finish(Duration::from_secs(60))), 0);
+        assert_eq!(block_on(drain.finish(Duration::from_secs(60))), 0);
     }
 }

@@ -9,6 +9,7 @@ mod dial;
 mod drain;
 mod ours;
 mod outgoing;
+mod reactor;
 mod stream;
 mod tasks;
 mod tcp;
@@ -28,7 +29,7 @@ pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, Elapsed, SystemClock, deadline, deadline_by, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError, sign_rs256};
 pub use tokio_io::TokioIo;
-pub use udp::UdpSocket;
+pub use udp::{Batch, UdpQuestion, UdpSocket};
 
 /// A boxed future that any engine thread can poll.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

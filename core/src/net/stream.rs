@@ -29,10 +29,10 @@ impl Stream {
     }
 
     /// Makes the next read ask the kernel; see [`Tcp::look_again`].
-    pub fn look_again(&mut self) {
+    pub fn look_again(&self) {
         match self {
             Stream::Plain(tcp) => tcp.look_again(),
-            Stream::Tls(stream) => tls::tcp_below(stream).look_again(),
+            Stream::Tls(stream) => tls::tcp_of(stream).look_again(),
         }
     }
 

@@ -4,12 +4,14 @@
 //! logged. Rooms hold [`Tasks`], which does not keep the executor alive: the
 //! tasks hold it in turn, and such a ring would never be freed.
 
+use super::reactor::Reactor;
 use super::time::sleep;
 use crate::telemetry::{Counters, Log};
 use async_executor::Executor;
 use futures_lite::FutureExt;
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use std::time::Duration;
 /// at the point where it waits.
 pub struct Executing {
     executor: Arc<Executor<'static>>,
+    reactor: Arc<Reactor>,
     tasks: Tasks,
 }
 
@@ -44,14 +47,17 @@ impl fmt::Display for Panicked {
 
 impl Executing {
     /// A new executor; `failed` hears why a vital task ended.
+    ///
+    /// # Errors
+    /// What the operating system says, lack of descriptors above all.
     pub fn new(
         log: Log,
         counters: Arc<Counters>,
         failed: async_channel::Sender<String>,
-    ) -> Executing {
-        let executor = Arc::new(Executor::new());
+    ) -> io::Result<Executing> {
+        let (executor, reactor) = (Arc::new(Executor::new()), Reactor::new()?);
         let inner = Inner { executor: Arc::downgrade(&executor), log, counters, failed };
-        Executing { executor, tasks: Tasks(Arc::new(inner)) }
+        Ok(Executing { executor, reactor, tasks: Tasks(Arc::new(inner)) })
     }
 
     /// The handle that rooms get.
@@ -61,7 +67,11 @@ impl Executing {
 
     /// Runs tasks on the calling thread until `until` ends.
     pub fn run<T>(&self, until: impl Future<Output = T>) -> T {
-        async_io::block_on(self.executor.run(until))
+        // The process's one thread of async-io, which has the timers of other
+        // threads, begins here, where the signals are blocked that it is to
+        // inherit.
+        async_io::block_on(std::future::ready(()));
+        self.reactor.block_on(self.executor.run(until))
     }
 }
 
@@ -138,7 +148,7 @@ impl Tasks {
         mut handle: impl FnMut(T),
     ) -> String
     where
-        F: Future<Output = std::io::Result<T>>,
+        F: Future<Output = io::Result<T>>,
     {
         loop {
             match accept().await {
@@ -153,8 +163,8 @@ impl Tasks {
     }
 }
 
-fn is_passing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
         || matches!(
             error.raw_os_error(),
@@ -190,7 +200,7 @@ mod tests {
 
     fn executing() -> (Executing, async_channel::Receiver<String>) {
         let (failed, heard) = async_channel::bounded(1);
-        (Executing::new(Log::discard(), Arc::default(), failed), heard)
+        (Executing::new(Log::discard(), Arc::default(), failed).unwrap(), heard)
     }
 
     #[test]

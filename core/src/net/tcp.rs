@@ -1,15 +1,16 @@
 //! TCP: listeners with the options that runsd needs, and byte streams.
 //!
-//! A stream remembers that a read emptied its socket and waits for the reactor
-//! then, instead of asking the kernel in vain: of the six reads that a small
-//! request took, four found nothing. async-std's stream asks first, always, so
-//! these are the streams of async-io, which async-std's own are made of.
+//! A stream remembers that a read emptied its socket, or a write filled it, and
+//! waits for the reactor then, instead of asking the kernel in vain: of the six
+//! reads that a small request took, four found nothing. The reactor is the
+//! engine's own, which watches a socket once for all; async-std's streams would
+//! have to be watched anew for each event.
 
-use super::ours::Ours;
-use async_io::Async;
+use super::reactor::{Direction, Watched};
+use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -22,24 +23,14 @@ pub(crate) use crate::sys::HungUp;
 /// not be refused.
 const BACKLOG: i32 = 1024;
 
-/// A TCP connection. Clones share the socket.
-#[derive(Debug)]
-pub struct Tcp {
-    socket: Arc<Ours<Async<std::net::TcpStream>>>,
-    /// The last read left nothing in the socket; news of more comes from the
-    /// reactor.
-    emptied: bool,
-}
-
-impl Clone for Tcp {
-    fn clone(&self) -> Tcp {
-        Tcp { socket: self.socket.clone(), emptied: false }
-    }
-}
+/// A TCP connection. Clones share the socket. One task at a time may wait to
+/// read it, and one to write it.
+#[derive(Clone, Debug)]
+pub struct Tcp(Arc<Watched<std::net::TcpStream>>);
 
 /// A TCP listener.
 #[derive(Debug)]
-pub struct TcpListener(Ours<Async<std::net::TcpListener>>);
+pub struct TcpListener(Watched<std::net::TcpListener>);
 
 impl TcpListener {
     /// Binds and listens. Port 0 lets the kernel choose. An IPv6 address takes
@@ -48,7 +39,7 @@ impl TcpListener {
     /// # Errors
     /// What the operating system says, `AddrInUse` and `PermissionDenied` above all.
     pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
         // A restarted engine takes its ports back although old connections linger.
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -56,7 +47,7 @@ impl TcpListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener(Ours::new(Async::new(socket.into())?)))
+        Ok(TcpListener(Watched::new(socket.into(), false)?))
     }
 
     /// The address it listens on.
@@ -64,7 +55,7 @@ impl TcpListener {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+        self.0.get().local_addr()
     }
 
     /// Waits for the next connection.
@@ -72,9 +63,13 @@ impl TcpListener {
     /// # Errors
     /// What the operating system says; see [`super::Tasks::accept_loop`].
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        let _ = stream.get_ref().set_nodelay(true);
-        Ok((Tcp::new(Arc::new(Ours::new(stream))), peer))
+        let accepting = poll_fn(|context| {
+            self.0.poll_with(Direction::Read, context, std::net::TcpListener::accept)
+        });
+        let ((stream, peer), _) = accepting.await?;
+        stream.set_nonblocking(true)?;
+        let _ = stream.set_nodelay(true);
+        Ok((Tcp(Arc::new(Watched::new(stream, true)?)), peer))
     }
 }
 
@@ -82,23 +77,30 @@ impl Drop for TcpListener {
     fn drop(&mut self) {
         // A forked child may hold a copy of the descriptor: shutting the
         // socket down frees the port at once all the same.
-        let _ = SockRef::from(self.0.get_ref()).shutdown(Shutdown::Both);
+        let _ = SockRef::from(self.0.get()).shutdown(Shutdown::Both);
     }
 }
 
 impl Tcp {
-    fn new(socket: Arc<Ours<Async<std::net::TcpStream>>>) -> Tcp {
-        Tcp { socket, emptied: false }
-    }
-
     /// Connects to an address, without a time limit of its own.
     ///
     /// # Errors
     /// What the operating system says.
     pub async fn connect(address: SocketAddr) -> io::Result<Tcp> {
-        let stream = Async::<std::net::TcpStream>::connect(address).await?;
-        let _ = stream.get_ref().set_nodelay(true);
-        Ok(Tcp::new(Arc::new(Ours::new(stream))))
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        let stream = Watched::new(std::net::TcpStream::from(socket), false)?;
+        // Writable means that the attempt is over; a failed one has left an error.
+        let connected = |stream: &std::net::TcpStream| match stream.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        };
+        poll_fn(|context| stream.poll_with(Direction::Write, context, connected)).await?;
+        Ok(Tcp(Arc::new(stream)))
     }
 
     /// The address of the other side.
@@ -106,7 +108,7 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().peer_addr()
+        self.0.get().peer_addr()
     }
 
     /// The address of this side.
@@ -115,13 +117,13 @@ impl Tcp {
     /// What the operating system says.
     #[cfg(test)]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().local_addr()
+        self.0.get().local_addr()
     }
 
     /// Makes the next read ask the kernel even where the reactor has told of
     /// nothing: after a while in which this process may not have run.
-    pub fn look_again(&mut self) {
-        self.emptied = false;
+    pub fn look_again(&self) {
+        self.0.look_again();
     }
 
     /// Ends one direction or both.
@@ -129,14 +131,14 @@ impl Tcp {
     /// # Errors
     /// What the operating system says.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.get_ref().shutdown(how)
+        self.0.get().shutdown(how)
     }
 
     /// Whether bytes, or the end, have come and nobody has read them. Does not
     /// block.
     pub fn has_unread(&self) -> bool {
         let mut room = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(self.socket.get_ref()).peek(&mut room) {
+        match SockRef::from(self.0.get()).peek(&mut room) {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -145,40 +147,44 @@ impl Tcp {
     /// Whether the peer has ended its direction or broken the connection off,
     /// however much of what it sent before is still unread. Does not block.
     pub(crate) fn hung_up(&self) -> Option<HungUp> {
-        crate::sys::hung_up(self.socket.get_ref().as_raw_fd())
+        crate::sys::hung_up(self.0.get().as_raw_fd())
     }
 
     /// Makes closing reset the connection instead of ending it in order, so
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
-        let _ = SockRef::from(self.socket.get_ref()).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(self.0.get()).set_linger(Some(std::time::Duration::ZERO));
     }
 }
 
 impl AsyncRead for Tcp {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            if self.emptied {
-                ready!(self.socket.poll_readable(context))?;
-                self.emptied = false;
-            }
-            match self.socket.get_ref().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.emptied = true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(count) => {
-                    // A short read has taken all there was. Whatever comes
-                    // later, the end included, is told when the reactor is
-                    // asked to watch: it reports states, not changes.
-                    self.emptied = count > 0 && count < buffer.len();
-                    return Poll::Ready(Ok(count));
-                }
-                failed => return Poll::Ready(failed),
-            }
+        let read = self.0.poll_with(Direction::Read, context, |mut stream| stream.read(buffer));
+        let (count, seen) = ready!(read)?;
+        if count > 0 && count < buffer.len() {
+            // A short read has taken all there was (epoll(7)).
+            self.0.exhausted(Direction::Read, seen);
         }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl Tcp {
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        size: usize,
+        send: impl FnMut(&std::net::TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let (count, seen) = ready!(self.0.poll_with(Direction::Write, context, send))?;
+        if count > 0 && count < size {
+            self.0.exhausted(Direction::Write, seen);
+        }
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -188,7 +194,7 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.socket).poll_write(context, bytes)
+        self.poll_send(context, bytes.len(), |mut stream| stream.write(bytes))
     }
 
     fn poll_write_vectored(
@@ -196,7 +202,8 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &**self.socket).poll_write_vectored(context, slices)
+        let size = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_send(context, size, |mut stream| stream.write_vectored(slices))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -215,11 +222,12 @@ impl AsyncWrite for Tcp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::block_on;
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn bytes_go_both_ways_and_each_direction_closes_by_itself() {
-        async_io::block_on(async {
+        block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let address = listener.local_addr().unwrap();
             let mut client = Tcp::connect(address).await.unwrap();
@@ -240,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_read_is_seen_and_stays() {
-        async_io::block_on(async {
+        block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let mut client = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
             let (mut server, _) = listener.accept().await.unwrap();

@@ -1,6 +1,7 @@
 //! Time: the clock as a value, sleeping, and bounds on waiting.
 
 use super::BoxFuture;
+use super::reactor::Sleep;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,9 +43,9 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// Waits for `time` on the reactor's timers.
+/// Waits for `time`, and up to a millisecond more.
 pub async fn sleep(time: Duration) {
-    async_io::Timer::after(time).await;
+    Sleep::new(time).await;
 }
 
 /// A timer that fires this late did not measure its peer: the whole instance
@@ -84,16 +85,16 @@ pub async fn deadline_by<F: Future>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::block_on;
 
     #[test]
     fn a_deadline_ends_what_never_ends() {
-        let end =
-            async_io::block_on(deadline(Duration::from_millis(1), std::future::pending::<()>()));
+        let end = block_on(deadline(Duration::from_millis(1), std::future::pending::<()>()));
         assert_eq!(end, Err(Elapsed));
     }
 
     #[test]
     fn what_is_ready_beats_a_deadline_of_nothing() {
-        assert_eq!(async_io::block_on(deadline(Duration::ZERO, async { 7 })), Ok(7));
+        assert_eq!(block_on(deadline(Duration::ZERO, async { 7 })), Ok(7));
     }
 }

@@ -65,6 +65,7 @@ pub struct Projects {
 pub struct Config {
     pub mode: ModeChoice,
     pub dns: bool,
+    pub platform_names: bool,
     pub proxy: bool,
     pub allow_remote: bool,
     pub allow_projects: Projects,
@@ -105,6 +106,7 @@ impl Default for Config {
         Config {
             mode: ModeChoice::Auto,
             dns: true,
+            platform_names: true,
             proxy: true,
             allow_remote: false,
             allow_projects: Projects::default(),

@@ -155,6 +155,16 @@ pub static SETTINGS: &[Setting] = &[
         config.dns = values::on_off(given)?;
         Ok(())
     }),
+    value(
+        "platform_names",
+        "on|off",
+        "Answer for the zone of the platform's metadata server, off: ask upstream",
+        "on",
+        |config, given| {
+            config.platform_names = values::on_off(given)?;
+            Ok(())
+        },
+    ),
     value("proxy", "on|off", "Run the authenticating proxy", "on", |config, given| {
         config.proxy = values::on_off(given)?;
         Ok(())

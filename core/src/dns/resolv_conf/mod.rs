@@ -163,3 +163,7 @@ fn options_without_ndots(words: &[String]) -> String {
 #[cfg(test)]
 #[path = "../resolv_conf_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "../resolv_conf_fuzz_tests.rs"]
+mod fuzz_tests;

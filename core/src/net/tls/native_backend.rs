@@ -77,11 +77,6 @@ pub fn tcp_of(stream: &TlsStream) -> &Tcp {
     &stream.get_ref().0
 }
 
-/// The same, to change what it expects of its socket.
-pub fn tcp_below(stream: &mut TlsStream) -> &mut Tcp {
-    &mut stream.get_mut().0
-}
-
 /// Writes several slices into one record. The library takes one slice at a
 /// time, and a frame's head would make a record by itself.
 pub fn poll_write_vectored(

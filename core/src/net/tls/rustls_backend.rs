@@ -29,11 +29,6 @@ pub fn tcp_of(stream: &TlsStream) -> &Tcp {
     stream.get_ref().0
 }
 
-/// The same, to change what it expects of its socket.
-pub fn tcp_below(stream: &mut TlsStream) -> &mut Tcp {
-    stream.get_mut().0
-}
-
 /// Writes several slices into one record.
 pub fn poll_write_vectored(
     stream: &mut TlsStream,

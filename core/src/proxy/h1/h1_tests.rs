@@ -84,7 +84,7 @@ pub(super) fn proxy(service: SocketAddr, forward: bool) -> Running {
 pub(super) fn proxy_by(clock: Arc<dyn Clock>, service: SocketAddr, forward: bool) -> Running {
     let counters = Arc::<Counters>::default();
     let (failed, _) = async_channel::bounded(1);
-    let executing = Executing::new(Log::discard(), counters.clone(), failed);
+    let executing = Executing::new(Log::discard(), counters.clone(), failed).unwrap();
     let resolve: Resolve = Arc::new(|_| Box::pin(async { Err("no DNS here".to_owned()) }));
     let tls = Tls::new(Roots::default(), Log::discard());
     let dialer = Dialer::new(resolve, Vec::new(), tls, OwnAddresses::default());

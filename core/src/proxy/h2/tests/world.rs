@@ -95,7 +95,7 @@ impl World {
     pub fn by(clock: Arc<dyn Clock>, upstream: Upstream) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let executing = Executing::new(Log::discard(), counters.clone(), failed);
+        let executing = Executing::new(Log::discard(), counters.clone(), failed).unwrap();
         let tasks = executing.tasks();
         let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,0 +1,193 @@
+//! Who waits for sockets and timers: one set of descriptors for each
+//! engine, in which a socket is entered once and told of when it changes
+//! (edge-triggered), and on which the engine's threads sleep themselves.
+//!
+//! It owns when a thread sleeps and what wakes it. It must not know tasks, nor
+//! what is read and written. `tcp`, `udp`, `time` and `tasks` call it.
+//!
+//! Outside the threads of an engine, as in `runsd explain`, sockets are entered
+//! in a set that the process keeps, and async-io watches that set.
+
+mod outside;
+mod park;
+mod sleep;
+mod source;
+mod timers;
+mod watched;
+
+pub(super) use sleep::Sleep;
+pub(super) use source::Direction;
+pub(super) use watched::Watched;
+
+use super::ours::Ours;
+use crate::sys::{Bell, Edges, Epoll};
+use source::Source;
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
+use std::time::Duration;
+use timers::Timers;
+
+/// Edges taken from the kernel at once: more wait for the next turn.
+const BATCH: usize = 256;
+/// The key of the bell. Sockets have smaller ones.
+const BELL: u64 = u64::MAX;
+
+/// One set, and who waits on it.
+pub(super) struct Reactor {
+    set: Ours<Epoll>,
+    bell: Ours<Bell>,
+    sources: Mutex<Sources>,
+    timers: Timers,
+    /// Held by the thread that waits, of which there is one at a time.
+    lead: Mutex<Edges>,
+    /// A thread waits, or is about to, for as long as the timers say.
+    waiting: AtomicBool,
+}
+
+/// The sockets, by the lower half of their keys; the upper one tells those
+/// apart that have had the same place.
+#[derive(Debug, Default)]
+struct Sources {
+    places: Vec<Option<Arc<Source>>>,
+    free: Vec<usize>,
+    entered: u32,
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reactor({:?})", self.set.as_fd())
+    }
+}
+
+thread_local! {
+    /// The reactor of the engine whose thread this is.
+    static HERE: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
+}
+
+impl Reactor {
+    /// One that watches nothing.
+    ///
+    /// # Errors
+    /// What the operating system says, lack of descriptors above all.
+    pub(super) fn new() -> io::Result<Arc<Reactor>> {
+        let (set, bell) = (Epoll::new()?, Bell::new()?);
+        set.add(bell.as_fd(), BELL)?;
+        Ok(Arc::new(Reactor {
+            set: Ours::new(set),
+            bell: Ours::new(bell),
+            sources: Mutex::default(),
+            timers: Timers::default(),
+            lead: Mutex::new(Edges::new(BATCH)),
+            waiting: AtomicBool::new(false),
+        }))
+    }
+
+    /// That of the engine whose thread this is.
+    pub(super) fn here() -> Option<Arc<Reactor>> {
+        HERE.with_borrow(Option::clone)
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to watch a socket; `writable` if it is known to be.
+    fn enter(&self, socket: BorrowedFd<'_>, writable: bool) -> io::Result<Arc<Source>> {
+        let source = {
+            let mut sources = self.sources();
+            let place = sources.free.pop().unwrap_or(sources.places.len());
+            sources.entered = sources.entered.wrapping_add(1);
+            let key = u64::from(sources.entered) << 32 | place as u64;
+            let source = Arc::new(Source::new(key, writable));
+            match sources.places.get_mut(place) {
+                Some(free) => *free = Some(source.clone()),
+                None => sources.places.push(Some(source.clone())),
+            }
+            source
+        };
+        match self.set.add(socket, source.key) {
+            Ok(()) => Ok(source),
+            Err(error) => {
+                self.sources().release(&source);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends that; to be called before the socket is closed.
+    fn leave(&self, socket: BorrowedFd<'_>, source: &Source) {
+        // Closing it takes it out as well, where no other process has a copy.
+        let _ = self.set.remove(socket);
+        // Dropped when the lock is open: it may be the last to hold a task.
+        let _source = self.sources().release(source);
+    }
+
+    /// Waits for changes and timers, at most `limit`, if no other thread does;
+    /// and adds to `wakers` whom they are for. `before` is asked when it is
+    /// certain that `self.bell` would be heard, and says whether to wait at
+    /// all; `after` is called as soon as that is over.
+    fn turn(
+        &self,
+        wakers: &mut Vec<Waker>,
+        before: impl FnOnce() -> bool,
+        after: impl FnOnce(),
+    ) -> Turn {
+        let mut changes = match self.lead.try_lock() {
+            Ok(changes) => changes,
+            Err(TryLockError::Poisoned(changes)) => changes.into_inner(),
+            Err(TryLockError::WouldBlock) => return Turn::Taken,
+        };
+        let wait = before();
+        self.waiting.store(wait, SeqCst);
+        let limit = if wait { self.timers.next() } else { Some(Duration::ZERO) };
+        let waited = self.set.wait(&mut changes, limit);
+        self.waiting.store(false, SeqCst);
+        after();
+        if waited.is_ok() {
+            let sources = self.sources();
+            for change in changes.iter() {
+                if let Some(source) = sources.at(change.key) {
+                    source.note(change, wakers);
+                }
+            }
+        }
+        drop(changes);
+        self.timers.ended(wakers);
+        Turn::Had
+    }
+}
+
+/// Whether this thread could wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Had,
+    /// Another thread does.
+    Taken,
+}
+
+impl Sources {
+    fn at(&self, key: u64) -> Option<&Arc<Source>> {
+        let source = self.places.get(place(key))?.as_ref()?;
+        (source.key == key).then_some(source)
+    }
+
+    fn release(&mut self, source: &Source) -> Option<Arc<Source>> {
+        let place = place(source.key);
+        let held = self.places.get_mut(place)?.take();
+        self.free.push(place);
+        held
+    }
+}
+
+fn place(key: u64) -> usize {
+    (key & u64::from(u32::MAX)) as usize
+}
+
+#[cfg(test)]
+mod tests;
