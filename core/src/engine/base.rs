@@ -13,9 +13,11 @@ use crate::dns::{Forwarder, Hosts, ResolvConf};
 use crate::names::Grammar;
 use crate::net::{
     Clock, Dialer, Drain, Executing, OwnAddresses, Roots, SystemClock, Tasks, Tls, block_on,
+    let_timers_go,
 };
 use crate::proxy::{self, Proxy, Upstream};
 use crate::settings::{Config, UpstreamHttp};
+use crate::sys;
 use crate::telemetry::{Counters, Log};
 use std::io;
 use std::net::SocketAddr;
@@ -108,6 +110,8 @@ pub(super) struct Base {
 impl Base {
     /// Starts the threads and begins to ask where we are.
     pub(super) fn start(plans: &Plans, resolv_conf: &ResolvConf) -> Result<Base, Error> {
+        // The reactor is this process's from here on.
+        sys::claim_process().map_err(Error::forked)?;
         let config = &plans.config;
         spare_descriptors()
             .map_err(|cause| Error::io("there are too few file descriptors to begin", cause))?;
@@ -205,6 +209,8 @@ impl Base {
         let aborted = block_on(self.drain.finish(drain));
         self.threads.join();
         drop(self.executing);
+        // What a stopped engine consisted of is not to wait for the next one.
+        block_on(let_timers_go());
         aborted
     }
 }

@@ -24,7 +24,7 @@ pub use outgoing::Outgoing;
 pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub use tcp::{Tcp, TcpListener};
-pub use time::{Clock, SystemClock, deadline, patience, sleep};
+pub use time::{Clock, SystemClock, deadline, let_timers_go, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, Tls, TlsError, sign_rs256};
 pub use tokio_io::TokioIo;
 pub use udp::UdpSocket;

@@ -32,6 +32,22 @@ impl Clock for SystemClock {
     }
 }
 
+/// Waits until the reactor has let go of the timers that were dropped before.
+/// It takes notice of that only when it wakes up, and until then it holds their
+/// wakers, and so the tasks and the executor that they were for.
+pub async fn let_timers_go() {
+    /// Long enough to be looked at before it is over, and so to be queued
+    /// behind what the reactor has not seen yet.
+    const SOON: Duration = Duration::from_micros(20);
+    loop {
+        let mut timer = async_io::Timer::after(SOON);
+        if futures_lite::future::poll_once(&mut timer).await.is_none() {
+            timer.await;
+            return;
+        }
+    }
+}
+
 /// A bound on waiting ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
