@@ -34,8 +34,7 @@ command:
 
 library:
 	$(CARGO) build --release --package runsd-ffi --lib
-	@ffi/install target/release $(CURDIR)/target/dist
-	@sed -i 's|^prefix=.*|prefix=$${pcfiledir}/../..|' target/dist/lib/pkgconfig/*.pc
+	@ffi/install target/release $(CURDIR)/target/dist relocatable
 
 # PREFIX may be anywhere; packagers put DESTDIR before it.
 install:
@@ -52,6 +51,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(NATIVE) --all-targets -- -D warnings
 	$(CARGO) clippy --package runsd-ffi --package runsd-python -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 
 header:
 	RUNSD_WRITE_HEADER=1 $(CARGO) test --package runsd-ffi --test header

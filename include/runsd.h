@@ -86,7 +86,10 @@
 typedef struct runsd_config runsd_config;
 
 /**
- * A running engine. Any thread may use it, several at once.
+ * A running engine. Any thread may use it, several at once. A pointer to one is
+ * a number that nobody may follow; it is never used again, so that one which has
+ * been freed is told from every other: functions answer `RUNSD_E_STATE`, 0, or
+ * nothing at all.
  */
 typedef struct runsd_engine runsd_engine;
 
@@ -353,14 +356,14 @@ runsd_status runsd_start(const runsd_config *config,
 /**
  * Stops an engine: restores resolv.conf, refuses new work, lets what is under
  * way finish for at most `drain_ms` milliseconds, then cuts it. `report` may be
- * NULL. Calling it again, or from several threads, gives the same report.
- * Blocks for at most about `drain_ms`, and for as long as a log callback takes
- * for the last records. The engine must still be freed. `RUNSD_E_BUSY` in the
- * engine's own log callback; `RUNSD_E_FORKED` in a child process.
+ * NULL. Calling it again, or from several threads, gives the same report, and
+ * the least `drain_ms` counts. Blocks for at most about that, and for as long as
+ * a log callback takes for the last records. The engine must still be freed.
+ * `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
+ * process, with what to do there.
  *
  * # Safety
- * `engine` is NULL or not freed; `report` is NULL or writable, with its `size`
- * set; `error` is NULL or writable.
+ * `report` is NULL or writable, with its `size` set; `error` is NULL or writable.
  */
 runsd_status runsd_stop(const runsd_engine *engine,
                         uint32_t drain_ms,
@@ -372,10 +375,10 @@ runsd_status runsd_stop(const runsd_engine *engine,
  * milliseconds; a negative number waits without end. `RUNSD_E_TIMEOUT` if it
  * still runs; if it failed, another error whose message is the cause.
  * `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
- * process. The engine must not be freed meanwhile.
+ * process. Freeing the engine meanwhile stops it, and ends the wait.
  *
  * # Safety
- * `engine` is NULL or not freed; `cause` is NULL or writable.
+ * `cause` is NULL or writable.
  */
 RUNSD_NODISCARD
 runsd_status runsd_wait(const runsd_engine *engine,
@@ -383,21 +386,19 @@ runsd_status runsd_wait(const runsd_engine *engine,
                         runsd_error **cause);
 
 /**
- * Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL. Does
- * not block.
- *
- * # Safety
- * `engine` is NULL or not freed.
+ * Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL and for
+ * one that has been freed. Does not block.
  */
 int32_t runsd_state(const runsd_engine *engine);
 
 /**
  * Writes the `index`-th address of the proxy as `ADDRESS:PORT` into `buffer`,
  * as snprintf would: cut to `capacity` with its NUL, and the length that was
- * needed without it is returned; 0 past the last address. Does not block.
+ * needed without it is returned; 0 past the last address. Does not block; also
+ * in a child process, which the proxy serves too.
  *
  * # Safety
- * `engine` is NULL or not freed; `buffer` is NULL or has `capacity` writable bytes.
+ * `buffer` is NULL or has `capacity` writable bytes.
  */
 size_t runsd_proxy_addr(const runsd_engine *engine,
                         size_t index,
@@ -416,12 +417,10 @@ size_t runsd_dns_addr(const runsd_engine *engine,
                       size_t capacity);
 
 /**
- * Frees an engine, and stops it at once if it still runs; NULL is fine. Blocks
- * until its threads have ended, but in a log callback, where another thread
- * stops it. In a child process it leaves everything as it is, on purpose.
- *
- * # Safety
- * `engine` is NULL or not freed, and is not used again by any thread.
+ * Frees an engine, and stops it at once if it still runs; NULL is fine, and so is
+ * one that has been freed: nothing happens. Blocks until its threads have ended,
+ * but in its own log callback, where another thread stops it. In a child process
+ * it leaves everything as it is, on purpose.
  */
 void runsd_engine_free(runsd_engine *engine);
 

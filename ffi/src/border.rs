@@ -90,3 +90,60 @@ pub(crate) unsafe fn free<T>(pointer: *mut T) {
         infallible((), move || drop(owned));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{runsd_error_code, runsd_error_free};
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_and_an_error() {
+        let mut error = std::ptr::null_mut();
+        // SAFETY: one writable pointer, and then NULL.
+        let codes = unsafe {
+            let work = || -> Result<(), Failure> { panic!("on purpose") };
+            [fallible(&raw mut error, work), fallible(std::ptr::null_mut(), work)]
+        };
+        assert_eq!(codes, [status::RUNSD_E_PANIC; 2]);
+        // SAFETY: the error that was just written, freed once.
+        unsafe {
+            assert_eq!(runsd_error_code(error), status::RUNSD_E_PANIC);
+            runsd_error_free(error);
+        }
+    }
+
+    #[test]
+    fn a_panic_where_nothing_can_fail_ends_there() {
+        assert_eq!(infallible(7, || panic!("on purpose")), 7);
+        let owned = Box::into_raw(Box::new(PanicsWhenDropped));
+        // SAFETY: from `Box::into_raw`, and given up.
+        unsafe { free(owned) };
+    }
+
+    #[test]
+    fn a_structure_is_filled_as_far_as_its_caller_knows_it() {
+        #[derive(Clone, Copy)]
+        #[repr(C)]
+        struct Counts {
+            size: usize,
+            first: u64,
+            second: u64,
+        }
+        let value = Counts { size: 0, first: 1, second: 2 };
+        for (size, expected) in [(0, (7, 7)), (8, (7, 7)), (16, (1, 7)), (24, (1, 2)), (99, (1, 2))]
+        {
+            let mut out = Counts { size, first: 7, second: 7 };
+            // SAFETY: writable, and never further than it goes.
+            unsafe { fill(&raw mut out, size, &value) };
+            assert_eq!((out.size, (out.first, out.second)), (size, expected));
+        }
+    }
+}

@@ -1,17 +1,23 @@
 //! Engines.
 
-use crate::border::{borrow, fallible, fill, free, infallible};
+use crate::border::{borrow, fallible, fill, infallible};
 use crate::config::runsd_config;
 use crate::error::{Failure, runsd_error};
+use crate::handles;
 use crate::status::{self, Status};
 use runsd::{Engine, State};
 use std::ffi::c_char;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A running engine. Any thread may use it, several at once.
+/// A running engine. Any thread may use it, several at once. A pointer to one is
+/// a number that nobody may follow; it is never used again, so that one which has
+/// been freed is told from every other: functions answer `RUNSD_E_STATE`, 0, or
+/// nothing at all.
 #[allow(non_camel_case_types, reason = "the name in C")]
-pub struct runsd_engine(pub(crate) Engine);
+pub struct runsd_engine {
+    _nothing: [u8; 0],
+}
 
 /// What `runsd_stop` did. Set `size` to `sizeof(runsd_stop_report)` before.
 #[allow(non_camel_case_types, reason = "the name in C")]
@@ -46,9 +52,9 @@ pub unsafe extern "C" fn runsd_start(
         if out.is_null() {
             return Err(Failure::null("out"));
         }
-        let engine = config.builder().start()?;
+        let handle = handles::insert(config.builder().start()?)?;
         // SAFETY: not NULL, so writable by this function's contract.
-        unsafe { out.write(Box::into_raw(Box::new(runsd_engine(engine)))) };
+        unsafe { out.write(handle) };
         Ok(())
     };
     // SAFETY: `error` is NULL or writable by this function's contract.
@@ -57,14 +63,14 @@ pub unsafe extern "C" fn runsd_start(
 
 /// Stops an engine: restores resolv.conf, refuses new work, lets what is under
 /// way finish for at most `drain_ms` milliseconds, then cuts it. `report` may be
-/// NULL. Calling it again, or from several threads, gives the same report.
-/// Blocks for at most about `drain_ms`, and for as long as a log callback takes
-/// for the last records. The engine must still be freed. `RUNSD_E_BUSY` in the
-/// engine's own log callback; `RUNSD_E_FORKED` in a child process.
+/// NULL. Calling it again, or from several threads, gives the same report, and
+/// the least `drain_ms` counts. Blocks for at most about that, and for as long as
+/// a log callback takes for the last records. The engine must still be freed.
+/// `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
+/// process, with what to do there.
 ///
 /// # Safety
-/// `engine` is NULL or not freed; `report` is NULL or writable, with its `size`
-/// set; `error` is NULL or writable.
+/// `report` is NULL or writable, with its `size` set; `error` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn runsd_stop(
     engine: *const runsd_engine,
@@ -73,9 +79,7 @@ pub unsafe extern "C" fn runsd_stop(
     error: *mut *mut runsd_error,
 ) -> Status {
     let work = || {
-        // SAFETY: NULL or valid by this function's contract.
-        let engine = unsafe { borrow(engine, "engine") }?;
-        let stopped = engine.0.stop(Duration::from_millis(drain_ms.into()))?;
+        let stopped = handles::engine(engine)?.stop(Duration::from_millis(drain_ms.into()))?;
         if !report.is_null() {
             // SAFETY: not NULL, so it begins with its size by this function's contract.
             let size = unsafe { (*report).size };
@@ -93,10 +97,10 @@ pub unsafe extern "C" fn runsd_stop(
 /// milliseconds; a negative number waits without end. `RUNSD_E_TIMEOUT` if it
 /// still runs; if it failed, another error whose message is the cause.
 /// `RUNSD_E_BUSY` in the engine's own log callback; `RUNSD_E_FORKED` in a child
-/// process. The engine must not be freed meanwhile.
+/// process. Freeing the engine meanwhile stops it, and ends the wait.
 ///
 /// # Safety
-/// `engine` is NULL or not freed; `cause` is NULL or writable.
+/// `cause` is NULL or writable.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn runsd_wait(
@@ -105,26 +109,26 @@ pub unsafe extern "C" fn runsd_wait(
     cause: *mut *mut runsd_error,
 ) -> Status {
     let work = || {
-        // SAFETY: NULL or valid by this function's contract.
-        let engine = unsafe { borrow(engine, "engine") }?;
-        engine.0.wait(u64::try_from(timeout_ms).ok().map(Duration::from_millis))?;
+        handles::engine(engine)?.wait(u64::try_from(timeout_ms).ok().map(Duration::from_millis))?;
         Ok(())
     };
     // SAFETY: `cause` is NULL or writable by this function's contract.
     unsafe { fallible(cause, work) }
 }
 
-/// Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL. Does
-/// not block.
-///
-/// # Safety
-/// `engine` is NULL or not freed.
+/// Where an engine is in its life: `RUNSD_RUNNING` and so on; 0 for NULL and for
+/// one that has been freed. Does not block.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn runsd_state(engine: *const runsd_engine) -> i32 {
+pub extern "C" fn runsd_state(engine: *const runsd_engine) -> i32 {
     infallible(0, || {
-        // SAFETY: NULL or valid by this function's contract.
-        let Ok(engine) = (unsafe { borrow(engine, "engine") }) else { return 0 };
-        match engine.0.state() {
+        let engine = match handles::engine(engine) {
+            Ok(engine) => engine,
+            Err(failure) if failure.code() == status::RUNSD_E_FORKED => {
+                return status::RUNSD_FORKED;
+            }
+            Err(_) => return 0,
+        };
+        match engine.state() {
             State::Running => status::RUNSD_RUNNING,
             State::Stopping => status::RUNSD_STOPPING,
             State::Stopped => status::RUNSD_STOPPED,
@@ -136,10 +140,11 @@ pub unsafe extern "C" fn runsd_state(engine: *const runsd_engine) -> i32 {
 
 /// Writes the `index`-th address of the proxy as `ADDRESS:PORT` into `buffer`,
 /// as snprintf would: cut to `capacity` with its NUL, and the length that was
-/// needed without it is returned; 0 past the last address. Does not block.
+/// needed without it is returned; 0 past the last address. Does not block; also
+/// in a child process, which the proxy serves too.
 ///
 /// # Safety
-/// `engine` is NULL or not freed; `buffer` is NULL or has `capacity` writable bytes.
+/// `buffer` is NULL or has `capacity` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn runsd_proxy_addr(
     engine: *const runsd_engine,
@@ -175,9 +180,8 @@ unsafe fn address(
     buffer: *mut c_char,
     capacity: usize,
 ) -> usize {
-    // SAFETY: NULL or valid by this function's contract.
-    let Ok(engine) = (unsafe { borrow(engine, "engine") }) else { return 0 };
-    let Some(address) = addresses(&engine.0).get(index) else { return 0 };
+    let Ok(engine) = handles::engine(engine) else { return 0 };
+    let Some(address) = addresses(&engine).get(index) else { return 0 };
     let text = address.to_string();
     if !buffer.is_null() && capacity > 0 {
         let length = text.len().min(capacity - 1);
@@ -191,14 +195,11 @@ unsafe fn address(
     text.len()
 }
 
-/// Frees an engine, and stops it at once if it still runs; NULL is fine. Blocks
-/// until its threads have ended, but in a log callback, where another thread
-/// stops it. In a child process it leaves everything as it is, on purpose.
-///
-/// # Safety
-/// `engine` is NULL or not freed, and is not used again by any thread.
+/// Frees an engine, and stops it at once if it still runs; NULL is fine, and so is
+/// one that has been freed: nothing happens. Blocks until its threads have ended,
+/// but in its own log callback, where another thread stops it. In a child process
+/// it leaves everything as it is, on purpose.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn runsd_engine_free(engine: *mut runsd_engine) {
-    // SAFETY: every engine came from `Box::into_raw`.
-    unsafe { free(engine) }
+pub extern "C" fn runsd_engine_free(engine: *mut runsd_engine) {
+    infallible((), || handles::free(engine));
 }

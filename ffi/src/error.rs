@@ -42,6 +42,11 @@ impl Failure {
         Failure::new(status::RUNSD_E_FORKED, "the engine is the parent process's".to_owned())
     }
 
+    pub(crate) fn freed() -> Failure {
+        let text = "this engine has been freed; nothing can be asked of it any more";
+        Failure::new(status::RUNSD_E_STATE, text.to_owned())
+    }
+
     pub(crate) fn code(&self) -> Status {
         self.code
     }

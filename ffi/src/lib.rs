@@ -9,6 +9,7 @@ mod border;
 mod config;
 mod engine;
 mod error;
+mod handles;
 mod log;
 mod stats;
 mod status;

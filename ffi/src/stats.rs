@@ -1,8 +1,9 @@
 //! Counts.
 
-use crate::border::{borrow, fallible, fill};
+use crate::border::{fallible, fill};
 use crate::engine::runsd_engine;
 use crate::error::Failure;
+use crate::handles;
 use crate::status::Status;
 
 /// Counts since an engine's start. Set `size` to `sizeof(runsd_stats)` before;
@@ -50,17 +51,16 @@ pub unsafe extern "C" fn runsd_get_stats(
     stats: *mut runsd_stats,
 ) -> Status {
     let work = || {
-        // SAFETY: NULL or valid by this function's contract.
-        let engine = unsafe { borrow(engine, "engine") }?;
+        let engine = handles::engine(engine)?;
         if stats.is_null() {
             return Err(Failure::null("stats"));
         }
-        if engine.0.state() == runsd::State::Forked {
+        if engine.state() == runsd::State::Forked {
             return Err(Failure::forked());
         }
         // SAFETY: not NULL, so it begins with its size by this function's contract.
         let size = unsafe { (*stats).size };
-        let now = engine.0.stats();
+        let now = engine.stats();
         let value = runsd_stats {
             size,
             dns_queries: now.dns_queries,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import sysconfig
 
@@ -22,6 +23,10 @@ def main() -> None:
     command = _command()
     if command is None:
         sys.exit("runsd: the command is not installed with this package; use a wheel that has it")
+    # Python ignores these for itself; an app that inherited that would not end
+    # as others do when nobody reads what it writes.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     os.execv(command, [command, *sys.argv[1:]])
 
 

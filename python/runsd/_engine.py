@@ -152,9 +152,9 @@ class Engine:
     def stop(self, drain: float = 5.0, *, strict: bool = False) -> StopReport:
         """Restores resolv.conf, lets work end for at most ``drain`` seconds, then cuts it.
 
-        Calling it again, or from several threads, gives the same report. Blocks
-        without holding the GIL. Ctrl-C is heard while it waits; the engine goes on
-        stopping then.
+        Calling it again, or from several threads, gives the same report; the least
+        ``drain`` counts. Blocks without holding the GIL. Ctrl-C is heard while it
+        waits; the engine goes on stopping then.
 
         :raises StopTimeout: with ``strict``, if something had to be cut.
         :raises ForkError: in a child process.
@@ -189,7 +189,9 @@ class Engine:
         if os.getpid() != self._owner_pid:
             raise ForkError(
                 f"this engine was started in process {self._owner_pid}, from which this process "
-                "was forked: it goes on serving both, and ends there",
+                "was forked: it goes on serving both, and ends there. Start one of this process's "
+                "own only where the parent has none: after the fork (gunicorn: in post_fork, "
+                "without --preload), or in a process that is spawned instead",
                 _FORKED,
             )
 
@@ -280,33 +282,7 @@ def start(
     :raises BindError: a port is taken or not permitted; the message says by whom.
     :raises ForkError: this process was forked from one that had an engine.
     """
-    given: dict[str, Value] = {
-        "config": config,
-        "mode": mode,
-        "dns": dns,
-        "platform_names": platform_names,
-        "proxy": proxy,
-        "strict": strict,
-        "region": region,
-        "project": project,
-        "project_hash": project_hash,
-        "allow_projects": allow_projects,
-        "routes": routes,
-        "allow": allow,
-        "upstream_http": upstream_http,
-        "domain": domain,
-        "ndots": ndots,
-        "nameservers": nameservers,
-        "resolv_conf": resolv_conf,
-        "resolv_conf_mode": resolv_conf_mode,
-        "dns_addrs": dns_addrs,
-        "proxy_addrs": proxy_addrs,
-        "allow_remote": allow_remote,
-        "ca_file": ca_file,
-        "connect_to": connect_to,
-        "metadata_host": metadata_host,
-        "threads": threads,
-        "log_level": log_level,
-        **options,
-    }
-    return Engine(*native_start(texts(given)))
+    # Before anything else has a name: these are the parameters.
+    given: dict[str, Value] = dict(locals())
+    del given["options"]
+    return Engine(*native_start(texts({**given, **options})))

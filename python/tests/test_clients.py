@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import conftest
 import httpx
 import pytest
@@ -35,6 +37,16 @@ def test_clients_find_the_installed_proxy(routes: list[dict[str, str]]) -> None:
             assert answer.read() == b"hello from /u"
         child = subprocess.run([sys.executable, "-c", CALL], capture_output=True, check=True)
         assert b"hello from /child" in child.stdout
+
+
+def test_aiohttp_finds_it_if_it_trusts_the_environment(routes: list[dict[str, str]]) -> None:
+    async def fetch() -> str:
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            async with session.get("http://hello/a") as answer:
+                return await answer.text()
+
+    with runsd.start(mode="proxy", routes=routes) as engine, engine.install():
+        assert asyncio.run(fetch()) == "hello from /a"
 
 
 def test_clients_need_no_environment(routes: list[dict[str, str]]) -> None:

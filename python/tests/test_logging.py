@@ -27,6 +27,39 @@ def test_nothing_comes_after_the_stop(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == count > 0
 
 
+def test_what_a_slow_handler_misses_is_counted() -> None:
+    program = """
+import logging, socket, threading, runsd
+from concurrent.futures import ThreadPoolExecutor
+go_on, began, told = threading.Event(), threading.Event(), []
+class Slow(logging.Handler):
+    def emit(self, record):
+        began.set()
+        go_on.wait()
+        told.append(record.getMessage())
+logger = logging.getLogger("runsd")
+logger.addHandler(Slow())
+logger.setLevel(1)
+logger.propagate = False
+engine = runsd.start(mode="proxy", log_level="trace")
+port = int(engine.proxy_url.rsplit(":", 1)[1])
+began.wait()
+def ask(_):
+    with socket.create_connection(("127.0.0.1", port)) as app:
+        app.sendall(b"GET http://a_b/ HTTP/1.1\\r\\nHost: a_b\\r\\n\\r\\n")
+        assert app.recv(1000)
+# Each of these is worth a record or more, and 1024 may wait.
+with ThreadPoolExecutor(32) as pool:
+    list(pool.map(ask, range(1300)))
+go_on.set()
+engine.stop()
+lost = [text for text in told if "log records were lost" in text]
+assert len(lost) == 1, lost
+assert len(told) < 1300, len(told)
+"""
+    conftest.run(program)
+
+
 def test_a_handler_may_stop_the_engine() -> None:
     program = """
 import logging, queue, runsd

@@ -1,15 +1,17 @@
-"""Processes: forks, spawns, and a server with workers."""
+"""Processes: forks, spawns, and servers with workers."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import conftest
 import pytest
@@ -30,6 +32,7 @@ if child == 0:
             call()
         except runsd.ForkError as error:
             assert error.code == 6 and str(engine.owner_pid) in str(error), error
+            assert "post_fork" in str(error) and "spawned" in str(error), error
         else:
             raise SystemExit("not refused")
     fetch()
@@ -62,7 +65,7 @@ if __name__ == "__main__":
 """
 
 APP = """
-import os, urllib.request, runsd
+import os, pathlib, time, urllib.request, runsd
 
 engine = runsd.start(mode="proxy") if {preload} else None
 
@@ -70,10 +73,37 @@ def application(environ, start_response):
     global engine
     if engine is None:
         engine = runsd.start(mode="proxy")
+    # Whoever has a request waits until every worker has one.
+    pathlib.Path(f"at-work-{{os.getpid()}}").touch()
+    while len(list(pathlib.Path().glob("at-work-*"))) < 4:
+        time.sleep(0.01)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({{"http": engine.proxy_url}}))
     body = opener.open("http://hello/g", timeout=30).read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode(), b" ", engine.state.encode(), b" ", body]
+"""
+
+
+ASGI = """
+import contextlib, os
+from fastapi import FastAPI
+import aiohttp, runsd
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    async with runsd.start(mode="proxy") as engine:
+        app.state.engine = engine
+        yield
+    # Whether the end came in order is seen in what uvicorn says.
+    print("stopped:", engine.state.value, flush=True)
+
+app = FastAPI(lifespan=lifespan)
+
+@app.get("/")
+async def root():
+    async with aiohttp.ClientSession(proxy=app.state.engine.proxy_url) as session:
+        async with session.get("http://hello/u") as answer:
+            return {"pid": os.getpid(), "said": await answer.text()}
 """
 
 
@@ -104,33 +134,79 @@ def test_gunicorn_with_four_workers(preload: bool, routes_text: str, tmp_path: P
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        url, said = listening(server)
+        url, rest = listening(server)
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        seen: dict[str, str] = {}
-        until = time.monotonic() + 60
-        while len(seen) < 4 and time.monotonic() < until:
-            with direct.open(url, timeout=30) as answer:
-                pid, state, body = answer.read().decode().split(" ", 2)
-            assert body == "hello from /g"
-            seen[pid] = state
-        assert set(seen.values()) == {"forked" if preload else "running"}, (seen, said)
-        assert len(seen) >= 2
+
+        def ask(_: int) -> list[str]:
+            with direct.open(url, timeout=60) as answer:
+                text: str = answer.read().decode()
+                return text.split(" ", 2)
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(ask, range(4)))
+        expected = "forked" if preload else "running"
+        assert len({pid for pid, _, _ in answers}) == 4, (answers, rest.lines)
+        assert {(state, body) for _, state, body in answers} == {(expected, "hello from /g")}
     except OSError as error:
-        raise AssertionError(said) from error
+        raise AssertionError(rest.lines) from error
     finally:
         server.send_signal(signal.SIGTERM)
         ended = server.wait(60)
     assert ended == 0
 
 
-def listening(server: subprocess.Popen[str]) -> tuple[str, list[str]]:
-    """Where it says that it listens, and what it says, also later."""
-    assert server.stderr is not None
+@pytest.mark.parametrize("workers", [1, 2])
+def test_uvicorn(workers: int, routes_text: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(ASGI)
+    # Workers share a socket that is bound before them; a single one binds its own.
+    command = [sys.executable, "-m", "uvicorn", f"--workers={workers}", "--port=0", "app:app"]
+    environment = conftest.plain_environment(RUNSD_ROUTES=routes_text, HOME=str(tmp_path))
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        url, rest = listening(server)
+        # It says so before its workers listen.
+        curl = ["curl", "-sS", "--retry", "30", "--retry-delay", "1", "--retry-connrefused", url]
+        answer = subprocess.run(curl, capture_output=True, text=True, check=True, timeout=60)
+        assert json.loads(answer.stdout)["said"] == "hello from /u"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+    said = "".join(rest.said())
+    assert said.count("stopped: stopped") == workers, said
+
+
+class Rest(threading.Thread):
+    """Reads what a server says after it listens, so that it never waits for us."""
+
+    def __init__(self, pipe: IO[str], lines: list[str]) -> None:
+        super().__init__(daemon=True)
+        self.lines = lines
+        self._pipe = pipe
+        self.start()
+
+    def run(self) -> None:
+        self.lines.extend(self._pipe)
+
+    def said(self) -> list[str]:
+        """Everything, once the server has ended."""
+        self.join(60)
+        return self.lines
+
+
+def listening(server: subprocess.Popen[str]) -> tuple[str, Rest]:
+    """Where it says that it listens, and what it says otherwise."""
+    pipe = server.stderr or server.stdout
+    assert pipe is not None
     said: list[str] = []
-    for line in server.stderr:
+    for line in pipe:
         said.append(line)
-        if found := re.search(r"Listening at: (http://\S+)", line):
-            rest = server.stderr
-            threading.Thread(target=lambda: said.extend(rest), daemon=True).start()
-            return found[1], said
+        if found := re.search(r"(?:Listening at:|running on) (http://[0-9.:]+)", line):
+            return found[1], Rest(pipe, said)
     raise AssertionError(said)

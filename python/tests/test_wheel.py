@@ -63,3 +63,10 @@ def test_it_has_the_command(installed: Path) -> None:
     direct = said(installed.parent / "runsd", "--version")
     assert direct.startswith("runsd ")
     assert said(installed, "-m", "runsd", "--version") == direct
+
+
+def test_the_module_leaves_signals_as_the_command_does(installed: Path) -> None:
+    ignored = ["--", "grep", "SigIgn", "/proc/self/status"]
+    direct = said(installed.parent / "runsd", *ignored)
+    assert int(direct.split()[1], 16) == 0
+    assert said(installed, "-m", "runsd", *ignored) == direct

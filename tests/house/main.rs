@@ -208,14 +208,18 @@ fn every_test_that_the_page_names_exists() {
     assert_eq!(coverage::unknown(&page), Vec::<String>::new());
     let specimen = "| 1 | x | `tests/house/main.rs::imports_point_down`<br>\
                     `tests/house/main.rs::found`<br>`tests/house/main.rs::imports_point`<br>\
-                    `tests/house/gone.rs::imports_point_down` | `tests/gone` |";
+                    `tests/house/gone.rs::imports_point_down` | `tests/gone` \
+                    `python/tests/test_types.py::test_types` `python/tests/test_types.py::test_type` \
+                    `ffi/go/engine_test.go::Example` `ffi/go/engine_test.go::Exampl` |";
     assert_eq!(
         coverage::unknown(specimen),
         [
             "tests/house/main.rs::found",
             "tests/house/main.rs::imports_point",
             "tests/house/gone.rs::imports_point_down",
-            "tests/gone"
+            "tests/gone",
+            "python/tests/test_types.py::test_type",
+            "ffi/go/engine_test.go::Exampl"
         ]
     );
 }

@@ -15,6 +15,26 @@ pub fn prefix() -> &'static Path {
     })
 }
 
+/// The Python package of this build, put together once for all tests.
+pub fn python_package() -> &'static Path {
+    static PACKAGE: OnceLock<PathBuf> = OnceLock::new();
+    PACKAGE.get_or_init(|| {
+        let package = prefix().join("python");
+        let folder = package.join("runsd");
+        std::fs::create_dir_all(&folder).expect("the prefix is ours");
+        let sources = runsd_tests::root().join("python/runsd");
+        for entry in std::fs::read_dir(sources).expect("the package is here").flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "py") {
+                let copied = std::fs::copy(entry.path(), folder.join(entry.file_name()));
+                copied.expect("the prefix is ours");
+            }
+        }
+        let module = built().join("lib_runsd.so");
+        std::fs::copy(module, folder.join("_runsd.abi3.so")).expect("build runsd-python first");
+        package
+    })
+}
+
 /// Where cargo left the libraries of this build.
 pub fn built() -> PathBuf {
     let here = std::env::current_exe().expect("a running test has a file");

@@ -16,6 +16,7 @@ use crate::net::{
 };
 use crate::proxy::{self, Proxy, Upstream};
 use crate::settings::{Config, UpstreamHttp};
+use crate::sys;
 use crate::telemetry::{Counters, Log};
 use std::io;
 use std::net::SocketAddr;
@@ -108,6 +109,8 @@ pub(super) struct Base {
 impl Base {
     /// Starts the threads and begins to ask where we are.
     pub(super) fn start(plans: &Plans, resolv_conf: &ResolvConf) -> Result<Base, Error> {
+        // The reactor is this process's from here on.
+        sys::claim_process().map_err(Error::forked)?;
         let config = &plans.config;
         spare_descriptors()
             .map_err(|cause| Error::io("there are too few file descriptors to begin", cause))?;

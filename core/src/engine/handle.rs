@@ -198,8 +198,9 @@ impl Shared {
     }
 }
 
-impl Drop for Owned {
-    fn drop(&mut self) {
+impl Owned {
+    /// Stops at once, in the way that the calling thread can.
+    fn leave(&self) {
         let shared = self.0.clone();
         if sys::forked_from().is_some() {
             // What it consists of is the parent's: closing or freeing any of it
@@ -221,7 +222,19 @@ impl Drop for Owned {
     }
 }
 
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl Engine {
+    /// The process that engines belong to, if this one was forked from it:
+    /// every call here is refused then, and its engines go on serving both.
+    pub fn forked_from() -> Option<i32> {
+        sys::forked_from()
+    }
+
     /// Begins to say how an engine is to be.
     pub fn builder() -> Builder {
         Builder::default()
@@ -346,6 +359,13 @@ impl Engine {
         elsewhere::run("runsd-stop", move || this.stop(drain)).await?
     }
 
+    /// Stops at once, as dropping the last handle does, although there are
+    /// others. In its own log callback another thread does that; in a child
+    /// process everything is left as it is.
+    pub fn close(&self) {
+        self.0.leave();
+    }
+
     /// Puts the routes and the list of allowed names in force that `builder`'s
     /// sources give now; nothing else changes, and no connection is dropped.
     /// Says in the log what it did, or why it left everything as it was.
@@ -382,3 +402,7 @@ fn outcome(life: &Life) -> Result<(), Error> {
 #[cfg(test)]
 #[path = "handle_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;

@@ -78,10 +78,15 @@ pub(super) struct Ready {
 
 /// Starts an engine.
 pub(super) fn start(builder: Builder) -> Result<Engine, Error> {
-    sys::claim_process().map_err(Error::forked)?;
+    if let Some(parent) = sys::forked_from() {
+        return Err(Error::forked(parent));
+    }
     // Ends, with every record told, when this start fails.
     let (plans, dispatcher) = builder.plans()?;
     let (facts, running) = choose(&plans)?;
+    // One that has nothing to do has touched nothing; but what fails on Cloud
+    // Run, a start in a child, is to fail at home too.
+    sys::claim_process().map_err(Error::forked)?;
     let watched =
         running.as_ref().map(|running| (running.base.tasks.clone(), running.base.failed.clone()));
     let shared = Shared::new(facts, running, dispatcher);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize};
 /// A process id, or the id of the group that this process leads.
 pub(crate) type Pid = libc::pid_t;
 
-/// The process that first started an engine; 0 while none has.
+/// The process that first touched the reactor; 0 while none has.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Set in a child: an id alone cannot tell, since namespaces give it anew.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
@@ -34,6 +34,8 @@ pub(crate) fn claim_process() -> Result<(), Pid> {
     if let Some(parent) = forked_from() {
         return Err(parent);
     }
+    // First, so that a child which is forked meanwhile knows that it is one.
+    OWNER.store(own_pid(), Release);
     static HOOKED: Once = Once::new();
     // SAFETY: the handler is async-signal-safe and stays for as long as the
     // code does; only a lack of memory makes this fail, and then children keep
@@ -41,7 +43,6 @@ pub(crate) fn claim_process() -> Result<(), Pid> {
     HOOKED.call_once(|| unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     });
-    OWNER.store(own_pid(), Release);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 /* Forks while an engine runs: the child is refused everything and served by the
- * parent; the parent stops, and has its ports again while the child lives. */
+ * parent; the parent stops, and has its ports again while the child lives. A
+ * process whose starts never came so far leaves its children free to start. */
 #include "check.h"
 
 static void in_the_child(runsd_engine *engine, const char *address) {
@@ -16,8 +17,11 @@ static void in_the_child(runsd_engine *engine, const char *address) {
     CHECK(runsd_get_stats(engine, &stats) == RUNSD_E_FORKED);
     runsd_config *config = runsd_config_new(RUNSD_ABI_VERSION);
     runsd_engine *another = NULL;
-    CHECK(runsd_start(config, &another, NULL) == RUNSD_E_FORKED);
+    CHECK(runsd_start(config, &another, &error) == RUNSD_E_FORKED);
     CHECK(another == NULL);
+    CHECK(strstr(runsd_error_message(error), parent) != NULL);
+    CHECK(strstr(runsd_error_message(error), "spawned") != NULL);
+    runsd_error_free(error);
     runsd_config_free(config);
     CHECK(proxy_answers(address));
     runsd_engine_free(engine);
@@ -36,7 +40,49 @@ static int sockets(void) {
     return count;
 }
 
+/* Whether a child that is forked now can start an engine. */
+static int a_child_may_start(void) {
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const char *const settings[] = {"mode", "proxy", NULL};
+        runsd_config *config = configure(settings);
+        runsd_engine *engine = NULL;
+        runsd_status status = runsd_start(config, &engine, NULL);
+        CHECK(status == RUNSD_OK || status == RUNSD_E_FORKED);
+        runsd_engine_free(engine);
+        runsd_config_free(config);
+        exit(status == RUNSD_OK ? 0 : 3);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3);
+    return WEXITSTATUS(status) == 0;
+}
+
+static void fail_to_start(const char *key, const char *value, runsd_status expected) {
+    const char *const settings[] = {"mode", "proxy", key, value, NULL};
+    runsd_config *config = configure(settings);
+    runsd_engine *engine = NULL;
+    CHECK(runsd_start(config, &engine, NULL) == expected);
+    runsd_config_free(config);
+}
+
+static void a_start_that_fails_binds_whom_it_must(void) {
+    fail_to_start("regoin", "us-east1", RUNSD_E_CONFIG);
+    CHECK(a_child_may_start());
+    /* This one has touched the reactor, which children share. */
+    uint16_t port = 0;
+    int taken = serve(&port);
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", port);
+    fail_to_start("proxy_addr", address, RUNSD_E_ADDR_IN_USE);
+    close(taken);
+    CHECK(!a_child_may_start());
+}
+
 int main(void) {
+    a_start_that_fails_binds_whom_it_must();
     runsd_engine *engine = start_plain();
     char proxy[64], dns[64];
     CHECK(runsd_proxy_addr(engine, 0, proxy, sizeof proxy) > 0);

@@ -81,6 +81,39 @@ static void dispositions(struct sigaction *into) {
         sigaction(signal, NULL, &into[signal]);
 }
 
+/* An app that goes away in the midst of a body: the proxy writes to nobody, and
+ * no SIGPIPE reaches the host, which would end it. */
+static void apps_may_leave_while_a_body_streams(void) {
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nbegun";
+    static const char more[65536];
+    uint16_t port = 0;
+    int service = serve(&port);
+    char route[128], address[64];
+    snprintf(route, sizeof route, "[{\"name\": \"large\", \"url\": \"http://127.0.0.1:%u\"}]",
+             port);
+    const char *const settings[] = {"mode", "proxy", "routes", route, NULL};
+    runsd_config *config = configure(settings);
+    runsd_engine *engine = start(config);
+    runsd_config_free(config);
+    CHECK(runsd_proxy_addr(engine, 0, address, sizeof address) > 0);
+    for (int i = 0; i < 5; i++) {
+        int app = dial(address);
+        CHECK(write(app, "GET http://large/ HTTP/1.1\r\nHost: large\r\n\r\n", 43) == 43);
+        int upstream = accept(service, NULL, NULL);
+        CHECK(upstream >= 0 && hear(upstream, "\r\n\r\n"));
+        CHECK(send(upstream, head, sizeof head - 1, 0) == (ssize_t)sizeof head - 1);
+        CHECK(hear(app, "begun"));
+        close(app);
+        /* Until the proxy has noticed, and has given the service up too. */
+        while (send(upstream, more, sizeof more, MSG_NOSIGNAL) > 0)
+            continue;
+        close(upstream);
+    }
+    CHECK(runsd_stop(engine, 0, NULL, NULL) == RUNSD_OK);
+    runsd_engine_free(engine);
+    close(service);
+}
+
 int main(void) {
     static struct sigaction before[65], after[65];
     struct sigaction own = {.sa_handler = handler};
@@ -108,6 +141,8 @@ int main(void) {
         close(fd);
     }
     CHECK(proxy_answers(address));
+
+    apps_may_leave_while_a_body_streams();
 
     CHECK(kill(getpid(), SIGTERM) == 0);
     CHECK(handled == SIGTERM && handled_by == getpid());

@@ -13,6 +13,7 @@ struct heard {
 static void hear_record(void *user, const runsd_log_record *record) {
     struct heard *heard = user;
     CHECK(atomic_fetch_add(&heard->within, 1) == 0);
+    CHECK(atomic_load(&heard->dropped) == 0);
     CHECK(record->size == sizeof *record);
     CHECK(record->level >= RUNSD_LOG_ERROR && record->level <= RUNSD_LOG_TRACE);
     CHECK(record->unix_ns > 1600000000ull * 1000000000ull);

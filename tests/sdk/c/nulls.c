@@ -1,4 +1,5 @@
-/* Every function with every pointer NULL, and outputs that failures leave alone. */
+/* Misuse: every function with every pointer NULL, engines after their stop and
+ * after their end, wrong values; and outputs that failures leave alone. */
 #include "check.h"
 
 static void errors_without_an_error(void) {
@@ -20,6 +21,7 @@ static void configurations(void) {
     CHECK(runsd_error_code(error) == RUNSD_E_UTF8);
     CHECK(strstr(runsd_error_message(error), "value") != NULL);
     runsd_error_free(error);
+    CHECK(runsd_config_set(config, "\xff", "off", NULL) == RUNSD_E_UTF8);
     CHECK(runsd_config_set_log(NULL, NULL, NULL, NULL) == RUNSD_E_NULL);
     CHECK(runsd_config_set_log(config, NULL, NULL, NULL) == RUNSD_E_NULL);
     runsd_config_free(config);
@@ -35,6 +37,8 @@ static void mistakes_are_told_together(void) {
     CHECK(engine == (runsd_engine *)&engine);
     CHECK(strstr(runsd_error_message(error), "nonsense") != NULL);
     CHECK(strstr(runsd_error_message(error), "regoin") != NULL);
+    CHECK(strstr(runsd_error_message(error), "did you mean \"region\"") != NULL);
+    CHECK(runsd_error_os(error) == 0);
     runsd_error_free(error);
     CHECK(runsd_start(config, &engine, NULL) == RUNSD_E_CONFIG);
     CHECK(runsd_start(config, NULL, NULL) == RUNSD_E_NULL);
@@ -53,6 +57,9 @@ static void a_taken_port_has_its_errno(void) {
     runsd_error *error = NULL;
     CHECK(runsd_start(config, &engine, &error) == RUNSD_E_ADDR_IN_USE);
     CHECK(runsd_error_os(error) == EADDRINUSE);
+    char holder[32];
+    snprintf(holder, sizeof holder, "(pid %d)", (int)getpid());
+    CHECK(strstr(runsd_error_message(error), holder) != NULL);
     runsd_error_free(error);
     runsd_config_free(config);
     close(taken);
@@ -71,6 +78,43 @@ static void engines_without_an_engine(void) {
     CHECK(runsd_dns_addr(NULL, 0, text, sizeof text) == 0);
     CHECK(strcmp(text, "as it was") == 0);
     runsd_engine_free(NULL);
+}
+
+static void after_its_stop(runsd_engine *engine) {
+    runsd_stop_report report = {.size = sizeof report, .aborted = 7};
+    CHECK(runsd_stop(engine, UINT32_MAX, &report, NULL) == RUNSD_OK);
+    CHECK(report.aborted == 0);
+    CHECK(runsd_wait(engine, -1, NULL) == RUNSD_OK);
+    CHECK(runsd_state(engine) == RUNSD_STOPPED);
+    runsd_stats stats = {.size = sizeof stats};
+    CHECK(runsd_get_stats(engine, &stats) == RUNSD_OK);
+    char text[64];
+    CHECK(runsd_proxy_addr(engine, 0, text, sizeof text) > 0);
+    CHECK(!proxy_answers(text));
+}
+
+static void after_its_end(runsd_engine *engine) {
+    /* Were its memory used again, this would be where. */
+    runsd_engine *other = start_plain();
+    CHECK(other != engine);
+    runsd_error *error = NULL;
+    runsd_stop_report report = {.size = sizeof report, .aborted = 7};
+    CHECK(runsd_stop(engine, 0, &report, &error) == RUNSD_E_STATE);
+    CHECK(report.aborted == 7);
+    CHECK(strstr(runsd_error_message(error), "freed") != NULL);
+    runsd_error_free(error);
+    CHECK(runsd_wait(engine, -1, NULL) == RUNSD_E_STATE);
+    runsd_stats stats = {.size = sizeof stats, .dns_queries = 7};
+    CHECK(runsd_get_stats(engine, &stats) == RUNSD_E_STATE);
+    CHECK(stats.dns_queries == 7);
+    CHECK(runsd_state(engine) == 0);
+    char text[64] = "as it was";
+    CHECK(runsd_proxy_addr(engine, 0, text, sizeof text) == 0);
+    CHECK(runsd_dns_addr(engine, 0, text, sizeof text) == 0);
+    CHECK(strcmp(text, "as it was") == 0);
+    runsd_engine_free(engine);
+    CHECK(runsd_state(other) == RUNSD_RUNNING);
+    runsd_engine_free(other);
 }
 
 static void engines(void) {
@@ -94,10 +138,9 @@ static void engines(void) {
     CHECK(runsd_get_stats(engine, (runsd_stats *)&older) == RUNSD_OK);
     CHECK(older.dns_queries > 0 && older.dns_queries < 77 && older.untouched == 88);
     CHECK(runsd_stop(engine, 0, NULL, NULL) == RUNSD_OK);
-    CHECK(runsd_stop(engine, 0, NULL, NULL) == RUNSD_OK);
-    CHECK(runsd_wait(engine, -1, NULL) == RUNSD_OK);
-    CHECK(runsd_state(engine) == RUNSD_STOPPED);
+    after_its_stop(engine);
     runsd_engine_free(engine);
+    after_its_end(engine);
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* Eight threads stop one engine, wait for it and read from it at the same time,
- * and start and free engines of their own. */
+/* Eight threads stop one engine, wait for it, read from it and free it at the
+ * same time, and start and free engines of their own. */
 #include "check.h"
 
 static runsd_engine *shared;
@@ -26,17 +26,49 @@ static void *everything(void *number) {
     return NULL;
 }
 
+/* Whatever comes first, an answer is of the engine or that it has been freed. */
+static void *everything_and_free(void *number) {
+    intptr_t mine = (intptr_t)number;
+    pthread_barrier_wait(&together);
+    runsd_stats stats = {.size = sizeof stats};
+    for (int i = 0; i < 20; i++) {
+        runsd_status status = runsd_get_stats(shared, &stats);
+        CHECK(status == RUNSD_OK || status == RUNSD_E_STATE);
+    }
+    runsd_status status = RUNSD_OK;
+    switch (mine % 4) {
+    case 0:
+        status = runsd_wait(shared, -1, NULL);
+        break;
+    case 1:
+        status = runsd_stop(shared, 3600 * 1000, NULL, NULL);
+        break;
+    default:
+        runsd_engine_free(shared);
+    }
+    CHECK(status == RUNSD_OK || status == RUNSD_E_STATE);
+    int32_t state = runsd_state(shared);
+    CHECK(state == 0 || state == RUNSD_STOPPED);
+    return NULL;
+}
+
+static void together_in_eight_threads(void *(*work)(void *)) {
+    pthread_t threads[8];
+    shared = start_plain();
+    CHECK(pthread_barrier_init(&together, NULL, 8) == 0);
+    for (intptr_t i = 0; i < 8; i++)
+        CHECK(pthread_create(&threads[i], NULL, work, (void *)i) == 0);
+    for (int i = 0; i < 8; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    pthread_barrier_destroy(&together);
+}
+
 int main(void) {
     for (int round = 0; round < 5; round++) {
-        pthread_t threads[8];
-        shared = start_plain();
-        CHECK(pthread_barrier_init(&together, NULL, 8) == 0);
-        for (intptr_t i = 0; i < 8; i++)
-            CHECK(pthread_create(&threads[i], NULL, everything, (void *)i) == 0);
-        for (int i = 0; i < 8; i++)
-            CHECK(pthread_join(threads[i], NULL) == 0);
-        pthread_barrier_destroy(&together);
+        together_in_eight_threads(everything);
         runsd_engine_free(shared);
+        together_in_eight_threads(everything_and_free);
+        CHECK(runsd_state(shared) == 0);
     }
     return 0;
 }
