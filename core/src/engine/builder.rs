@@ -2,14 +2,18 @@
 
 use super::base::Plans;
 use super::dispatch::Dispatcher;
+#[cfg(feature = "cli")]
+use super::effective;
 use super::elsewhere;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
 use crate::cloudrun;
+use crate::net::{Clock, SystemClock};
 use crate::settings::{self, Config, Layer, LogFormat, Origin};
 use crate::telemetry::{Format, Log, Record, Sink};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -150,7 +154,8 @@ impl Builder {
 
     /// What an engine is to be made from, and what must live as long as its log.
     pub(super) fn plans(self) -> Result<(Plans, Option<Dispatcher>), Error> {
-        let config = self.config()?;
+        let layers = self.layers();
+        let config = settings::resolve(&layers).map_err(|problems| Error::config(&problems))?;
         let is_set = |name: &str| environment::text(&self.lookup, name).is_some();
         let on_platform = cloudrun::detect(is_set).is_some();
         let format = match config.log_format {
@@ -159,6 +164,9 @@ impl Builder {
             LogFormat::Auto if on_platform => Format::Json,
             LogFormat::Auto => Format::Text,
         };
+        // https://no-color.org: whatever it says, as long as it says something.
+        let colours = std::io::stderr().is_terminal() && !is_set("NO_COLOR");
+        let format = if format == Format::Text && colours { Format::Colour } else { format };
         let (sink, dispatcher) = match self.log {
             None => (Sink::Stderr(format), None),
             Some(callback) => {
@@ -167,8 +175,9 @@ impl Builder {
                 (Sink::Callback(Box::new(push)), Some(dispatcher))
             }
         };
-        let log = Log::new(config.log_level, sink);
-        Ok((Plans::new(config, log, on_platform, &self.lookup), dispatcher))
+        let log = Log::new(config.log_level, sink, || SystemClock.now());
+        let settled = (config, settings::said(&layers));
+        Ok((Plans::new(settled, log, on_platform, &self.lookup), dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If
@@ -182,6 +191,18 @@ impl Builder {
 
     /// Reads every source and checks it.
     pub(crate) fn config(&self) -> Result<Config, Error> {
+        settings::resolve(&self.layers()).map_err(|problems| Error::config(&problems))
+    }
+
+    /// The settings as they are said now, for people to see.
+    #[cfg(feature = "cli")]
+    pub(super) fn shown(&self) -> serde_json::Value {
+        let fixed = environment::text(&self.lookup, "CLOUD_RUN_ID_TOKEN").is_some();
+        effective::settings(&settings::said(&self.layers()), fixed)
+    }
+
+    /// What every source says.
+    fn layers(&self) -> [Layer; 4] {
         let [own, inherited] = environment::layers(&self.lookup);
         let mut file = Layer::default();
         let named = self
@@ -191,8 +212,7 @@ impl Builder {
         if let Some(path) = &named {
             read_file(path, &mut file);
         }
-        let layers = [self.said.clone(), own, file, inherited];
-        settings::resolve(&layers).map_err(|problems| Error::config(&problems))
+        [self.said.clone(), own, file, inherited]
     }
 }
 

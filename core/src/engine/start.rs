@@ -1,6 +1,7 @@
 //! Starting: the best mode that works, and nothing left behind by one that
 //! does not.
 
+use super::admin::{self, Desk, Serving};
 use super::base::{self, Base, Plans};
 use super::bind;
 use super::builder::Builder;
@@ -58,7 +59,9 @@ impl Running {
     /// Puts resolv.conf back, and then ends everything else.
     pub(super) fn stop(mut self, drain: Duration) -> usize {
         self.give_back();
-        self.base.stop(drain)
+        let aborted = self.base.stop(drain);
+        self.log.end();
+        aborted
     }
 }
 
@@ -98,7 +101,7 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
     let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
         plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
-        return Ok((idle(), None));
+        return Ok((idle(plans), None));
     }
     let (original, mode) = match takeover::original(plans) {
         Ok(original) => (original, plan.mode),
@@ -117,7 +120,7 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
     }
     if takeover::is_nested(&plans.config, &original) {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
-        return Ok((idle(), None));
+        return Ok((idle(plans), None));
     }
     base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
     if mode == Mode::Proxy || !plans.config.dns {
@@ -130,7 +133,7 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
         return fallback(plans, &original);
     }
     match full(plans, &original) {
-        Ok(ready) => Ok(run(ready, Mode::Full, plans)),
+        Ok(ready) => run(ready, Mode::Full, plans),
         Err(error) if may_give_way(&plans.config, &error) => {
             takeover::recover(plans, &original);
             give_way(plans, &error)?;
@@ -143,7 +146,7 @@ fn choose(plans: &Plans, app_port: Option<u16>) -> Result<(Facts, Option<Running
 /// The proxy mode, unless the user has switched off what it consists of.
 fn fallback(plans: &Plans, original: &Original) -> Result<(Facts, Option<Running>), Error> {
     if plans.config.proxy {
-        return proxy(plans, original).map(|ready| run(ready, Mode::Proxy, plans));
+        return proxy(plans, original).and_then(|ready| run(ready, Mode::Proxy, plans));
     }
     let text = "there is no full mode here, and the proxy is switched off (--proxy off): names of \
                 services lead nowhere";
@@ -151,16 +154,26 @@ fn fallback(plans: &Plans, original: &Original) -> Result<(Facts, Option<Running
         return Err(Error::new(ErrorKind::State, text));
     }
     plans.log.warn("engine", format_args!("{text}"));
-    Ok((idle(), None))
+    Ok((idle(plans), None))
 }
 
-fn idle() -> Facts {
+fn idle(plans: &Plans) -> Facts {
+    if let Some(address) = plans.config.admin_addr {
+        plans.log.warn(
+            "engine",
+            format_args!(
+                "the mode is off, so nothing is served, and no admin endpoint at {address}"
+            ),
+        );
+    }
     Facts {
         mode: Mode::Off,
         dns_addrs: Vec::new(),
         proxy_addrs: Vec::new(),
         env: Vec::new(),
         counters: Arc::<Counters>::default(),
+        admin_addr: None,
+        desk: Desk::default(),
     }
 }
 
@@ -268,6 +281,10 @@ fn proxy_env(plans: &Plans, address: SocketAddr) -> Vec<(String, String)> {
 
 /// Waits for a while to learn where we are.
 pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
+    if plans.config.access_log {
+        // So that the first records have their traces too.
+        let _ = block_on(deadline(PLACE, base.traces.settled()));
+    }
     if block_on(deadline(PLACE, base.place.settled())).is_ok() {
         return Ok(());
     }
@@ -285,12 +302,26 @@ pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(ready: Ready, mode: Mode, plans: &Plans) -> (Facts, Option<Running>) {
+fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let Ready { base, resolv_conf, dns_addrs, proxy_addrs, env } = ready;
+    let (desk, counters) = (Desk::default(), base.counters.clone());
+    let serving = Serving { mode, dns_addrs: &dns_addrs, proxy_addrs: &proxy_addrs };
+    let served = admin::serve(plans, &base, &desk, &serving);
+    let running = Running { base, resolv_conf, log: plans.log.clone() };
+    let admin_addr = match served {
+        Ok(address) => address,
+        Err(error) => {
+            running.stop(Duration::ZERO);
+            return Err(error);
+        }
+    };
     plans.log.info(
         "engine",
         format_args!("{mode} mode; DNS on {dns_addrs:?}, the proxy on {proxy_addrs:?}"),
     );
-    let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters: base.counters.clone() };
-    (facts, Some(Running { base, resolv_conf, log: plans.log.clone() }))
+    if let Some(address) = admin_addr {
+        plans.log.info("engine", format_args!("the admin endpoint is at http://{address}/"));
+    }
+    let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters, admin_addr, desk };
+    Ok((facts, Some(running)))
 }

@@ -25,7 +25,7 @@ pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, SystemClock, deadline, patience, sleep};
-pub use tls::{Alpn, Protocol, Roots, Tls, TlsError};
+pub use tls::{Alpn, Protocol, Roots, TLS_LIBRARY, Tls, TlsError};
 pub use tokio_io::TokioIo;
 pub use udp::UdpSocket;
 

@@ -8,15 +8,18 @@
 mod authorize;
 mod browser;
 mod error;
+mod explain;
 mod forward;
 mod h1;
 mod h2;
 mod limits;
+mod note;
 mod policy;
 mod pool;
 mod verdict;
 
 use crate::auth::Tokens;
+use crate::cloudrun::Traces;
 use crate::names::{Directory, Target};
 use crate::net::{Buffer, Dialer, Tasks, Tcp, TcpListener, Watch, deadline, sleep};
 use std::collections::HashSet;
@@ -45,6 +48,8 @@ pub struct Config {
     /// Whether requests for services are refused where a web page in a browser
     /// is behind them.
     pub refuse_pages: bool,
+    /// Whether every request is logged.
+    pub access_log: bool,
 }
 
 /// The proxy; cheap to clone.
@@ -61,7 +66,9 @@ struct Shared {
     h1: pool::H1Pool,
     h2: pool::H2Pool,
     drain: Watch,
-    forbidden: Mutex<HashSet<String>>,
+    traces: Arc<Traces>,
+    /// The refusals that the log has been told of.
+    refusals: Mutex<HashSet<(String, u16)>>,
 }
 
 impl Proxy {
@@ -72,12 +79,28 @@ impl Proxy {
         directory: Arc<dyn Directory>,
         tokens: Arc<dyn Tokens>,
         dialer: Arc<Dialer>,
-        drain: Watch,
+        (drain, traces): (Watch, Arc<Traces>),
     ) -> Proxy {
         let (h1, h2) = (pool::H1Pool::default(), pool::H2Pool::default());
-        let forbidden = Mutex::default();
-        let shared = Shared { config, tasks, directory, tokens, dialer, h1, h2, drain, forbidden };
-        Proxy(Arc::new(shared))
+        let refusals = Mutex::default();
+        Proxy(Arc::new(Shared {
+            config,
+            tasks,
+            directory,
+            tokens,
+            dialer,
+            h1,
+            h2,
+            drain,
+            traces,
+            refusals,
+        }))
+    }
+
+    /// How many connections to services are kept: idle ones of HTTP/1.1, and
+    /// those of HTTP/2.
+    pub fn kept(&self) -> (usize, usize) {
+        (self.0.h1.kept(), self.0.h2.kept())
     }
 
     /// Serves these listeners until the drain begins. To lose one is fatal.

@@ -16,5 +16,5 @@ mod table;
 mod values;
 
 pub use config::{Config, LogFormat, ModeChoice, ResolvConfMode, UpstreamHttp};
-pub use layers::{Layer, Origin, Problems, resolve};
+pub use layers::{Layer, Origin, Problems, Said, resolve, said};
 pub use table::{Form, SETTINGS, Scope, Setting, find};

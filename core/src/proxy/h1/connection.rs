@@ -8,6 +8,7 @@ use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp, deadline, patience};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
 use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER};
+use crate::proxy::note::Note;
 use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
 use std::io::Write;
@@ -25,6 +26,8 @@ pub(super) struct Client {
     pub(super) out: Outgoing,
     /// A final response has begun: no other can take its place.
     pub(super) begun: bool,
+    /// What is noted of the request under way.
+    pub(super) note: Note,
 }
 
 /// The vectors that one request hands to the next.
@@ -70,7 +73,8 @@ pub(in crate::proxy) async fn serve(
     tcp: Tcp,
     buffer: Buffer,
 ) -> Option<(Tcp, Buffer)> {
-    let mut client = Client { tcp, buffer, out: Outgoing::default(), begun: false };
+    let out = Outgoing::default();
+    let mut client = Client { tcp, buffer, out, begun: false, note: Note::default() };
     let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
@@ -78,6 +82,9 @@ pub(in crate::proxy) async fn serve(
         let next = match client.read_head(&mut scratch.request, &mut draining).await {
             Read::End => return None,
             Read::Refused(error) => {
+                shared.tasks.counters().proxy_requests.add();
+                client.note = Note::of_unread(shared);
+                client.note.received(client.buffer.readable().len() as u64);
                 client.refuse(shared, &error, None).await;
                 Next::Close
             }
@@ -93,6 +100,9 @@ pub(in crate::proxy) async fn serve(
                 }
             }
         };
+        if !matches!(next, Next::Tunnel(..)) {
+            client.end_request();
+        }
         match next {
             Next::Again => {
                 // Thousands of connections are idle most of the time.
@@ -114,17 +124,24 @@ pub(in crate::proxy) async fn serve(
                 return Some((tcp, buffer));
             }
             Next::Tunnel(mut stream, from_service) => {
-                let Client { mut tcp, buffer, out, .. } = client;
+                let Client { mut tcp, buffer, out, mut note, .. } = client;
                 drop(scratch);
-                relay(&mut tcp, buffer, out, &mut stream, from_service).await;
+                note.tunnels();
+                relay(&mut tcp, buffer, out, &mut stream, (from_service, note)).await;
                 return None;
             }
         }
     }
 }
 
-async fn relay(tcp: &mut Tcp, buffer: Buffer, out: Outgoing, stream: &mut Stream, rest: Buffer) {
-    if tunnel((tcp, buffer, out), (stream, rest)).await.is_err() {
+async fn relay(
+    tcp: &mut Tcp,
+    buffer: Buffer,
+    out: Outgoing,
+    stream: &mut Stream,
+    (rest, mut note): (Buffer, Note),
+) {
+    if tunnel((tcp, buffer, out), (stream, rest), &mut note).await.is_err() {
         // Cut on one side must not look like an end on the other.
         tcp.reset_on_close();
         stream.tcp().reset_on_close();
@@ -265,13 +282,23 @@ impl Client {
         asked: Option<&Asked>,
     ) {
         shared.tasks.counters().proxy_errors.add();
-        shared.tasks.log().debug("proxy", format_args!("{error}"));
-        let mut answer = error.answer();
+        let about = shared.about(self.note.target().map(|target| &**target));
+        shared.tell(error, &about);
+        let mut answer = error.answer(&about);
+        let grpc = asked.is_some_and(|asked| asked.grpc);
+        self.note.refused(error, answer.status, grpc.then_some(answer.grpc.0));
         if asked.is_some_and(|asked| asked.head) {
             answer.body.clear();
         }
-        write_answer(self.out.bytes(), &answer, asked.is_some_and(|asked| asked.grpc));
+        write_answer(self.out.bytes(), &answer, grpc);
         let _ = deadline(HEAD_TIME, self.flush()).await;
+    }
+
+    /// The request is over: its sizes are those of what was used and sent.
+    fn end_request(&mut self) {
+        self.note.received(self.buffer.take_consumed());
+        self.note.sent(self.out.take_sent());
+        self.note = Note::default();
     }
 
     /// After a panic: an answer, if none has begun.

@@ -87,10 +87,17 @@ fn proxy(service: SocketAddr, forward: bool) -> Running {
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let drain = Drain::default();
-        let config = Config { upstream: Upstream::Same, forward, refuse_pages: forward };
+        let config =
+            Config { upstream: Upstream::Same, forward, refuse_pages: forward, access_log: false };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
-        let proxy =
-            Proxy::new(config, executing.tasks(), names, tokens, Arc::new(dialer), drain.watch());
+        let proxy = Proxy::new(
+            config,
+            executing.tasks(),
+            names,
+            tokens,
+            Arc::new(dialer),
+            (drain.watch(), Arc::default()),
+        );
         proxy.serve(vec![listener]);
         let _ = executing.run(told.recv());
     });

@@ -34,6 +34,8 @@ pub(in crate::proxy) struct Intake {
     kept_bytes: usize,
     /// What of `waiting` had been passed on before, and its window given back.
     replayed: usize,
+    /// How many bytes have been passed on; what was passed on again counts once.
+    passed: u64,
 }
 
 /// Why a body did not arrive.
@@ -58,6 +60,7 @@ impl Intake {
             kept: None,
             kept_bytes: 0,
             replayed: 0,
+            passed: 0,
         }
     }
 
@@ -153,10 +156,21 @@ impl Intake {
             if front.len() <= most { self.waiting.pop_front()? } else { front.split_to(most) };
         let again = piece.len().min(self.replayed);
         self.replayed -= again;
+        self.passed += (piece.len() - again) as u64;
         // Fails only when the stream has gone, which the next read reports.
         let _ = self.from.flow_control().release_capacity(piece.len() - again);
         self.keep(&piece);
         Some(piece)
+    }
+
+    /// How many bytes have been passed on.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// The trailers, once they have come.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.end.as_ref().and_then(Option::as_ref)
     }
 
     fn keep(&mut self, piece: &Bytes) {

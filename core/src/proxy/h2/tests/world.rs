@@ -105,9 +105,16 @@ impl World {
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false, refuse_pages: false };
+        let config = Config { upstream, forward: false, refuse_pages: false, access_log: false };
         let (directory, purse) = (names.clone(), tokens.clone());
-        let serving = Proxy::new(config, tasks.clone(), directory, purse, dialer, drain.watch());
+        let serving = Proxy::new(
+            config,
+            tasks.clone(),
+            directory,
+            purse,
+            dialer,
+            (drain.watch(), Arc::default()),
+        );
         serving.serve(vec![listener]);
         World {
             executing,
