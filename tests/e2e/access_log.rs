@@ -26,7 +26,7 @@ for method in Unary Fail; do
 done
 curl -sS -m 30 -o /dev/null http://hello.us-east1.999999999999.run.internal/
 curl -sS -m 30 -o /dev/null --http2-prior-knowledge -H 'content-type: application/grpc' \
-    --data-binary x http://hello.us-east1.999999999999.run.internal/sim.Echo/Unary
+    -X POST http://hello.us-east1.999999999999.run.internal/sim.Echo/Unary
 python3 - <<'PYTHON'
 import socket
 def say(data, answers):
