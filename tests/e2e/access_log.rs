@@ -22,7 +22,7 @@ curl -sS -m 30 -o /dev/null -A test-agent 'http://hello/a?code=sekret&x=1' \
 curl -sS -m 30 -o /dev/null --http2-prior-knowledge http://echo/up --data-binary 12345678 \
     -H "X-Cloud-Trace-Context: 0af7651916cd43dd8448eb211c80319c/255;o=0"
 for method in Unary Fail; do
-    printf '\0\0\0\0\002hi' | curl -sS -m 30 -o /dev/null --http2-prior-knowledge \
+    printf '\0\0\0\0\002hi' | curl -s -m 30 -o /dev/null --http2-prior-knowledge \
         -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- \
         "http://grpc/sim.Echo/$method" || [ $? = 92 ]
 done
