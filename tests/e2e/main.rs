@@ -1,5 +1,7 @@
 //! The whole program in a simulated Cloud Run: what users do, as they do it.
 
+mod access_log;
+mod admin;
 mod apps;
 mod bad_input;
 mod dist;

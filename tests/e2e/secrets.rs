@@ -6,12 +6,12 @@ use runsd_tests::World;
 /// answered, refused by the service, refused by the platform.
 const SCRIPT: &str = r#"
 for url in http://hello http://status http://no-such-service http://orders; do
-    curl -sS -m 30 -o /dev/null "$url/?code=401&key=sekret-query" \
+    curl -sS -m 30 -o /dev/null "$url/?code=401&key=sekret-query&field=set-cookie:a%3Dsekret-set-cookie" \
         -H 'Authorization: Bearer sekret-authorization' \
         -H 'X-Serverless-Authorization: Bearer sekret.own.token' \
         -H 'Proxy-Authorization: Basic sekret-proxy' \
         -H 'Cookie: session=sekret-cookie'
-    curl -sS -m 30 -o /dev/null --http2-prior-knowledge "$url/?code=401&key=sekret-query" \
+    curl -sS -m 30 -o /dev/null --http2-prior-knowledge "$url/?code=401&key=sekret-query&field=set-cookie:a%3Dsekret-set-cookie" \
         -H 'Cookie: session=sekret-cookie'
 done
 "#;
@@ -21,9 +21,12 @@ fn no_secret_is_in_any_log() {
     let world = World::default();
     world.sim.front().deny("orders");
     for format in ["--log-format=json", "--log-format=text"] {
-        let ran = world.run(&["--log-level=trace", format], &["sh", "-c", SCRIPT]);
+        let options = ["--log-level=trace", "--access-log", format];
+        let ran = world.run(&options, &["sh", "-c", SCRIPT]);
         ran.ok();
         assert!(ran.err.contains("orders"), "the refusal must be in the log: {}", ran.err);
+        let shown = ran.err.matches("?code=*&key=*&field=* ").count();
+        assert_eq!(shown, 8, "requests must be in the access log: {}", ran.err);
         assert!(!ran.err.contains("sekret"), "{}", ran.err);
         // The platform's tokens are JWTs, which begin so: `{"` in base64url.
         assert!(!ran.err.contains("eyJ"), "{}", ran.err);

@@ -72,6 +72,11 @@ impl TokenCache {
         TokenCache(Arc::new(Inner { source, clock, tasks, entries: RwLock::default() }))
     }
 
+    /// How many audiences it knows.
+    pub fn len(&self) -> usize {
+        self.0.entries.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn known(&self, audience: &str) -> Option<Arc<Entry>> {
         self.0.entries.read().unwrap_or_else(PoisonError::into_inner).get(audience).cloned()
     }
@@ -142,7 +147,9 @@ impl TokenCache {
         let mut pause = FIRST_PAUSE;
         loop {
             counters.token_fetches.add();
+            let begun = self.0.clock.now();
             let fetched = self.0.source.fetch(&entry.audience).await;
+            counters.token_time.observe(self.0.clock.now().saturating_duration_since(begun));
             if self.note(entry, fetched) {
                 return;
             }

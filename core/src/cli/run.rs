@@ -163,6 +163,10 @@ fn serve(builder: Builder, again: &Builder) -> Code {
         );
         return Code::USAGE;
     }
+    // As if somebody had sent the signal that says so.
+    engine.when_asked_to_quit(|| {
+        let _ = sys::send(sys::own_pid(), libc::SIGTERM);
+    });
     let alarm = alarm(&engine);
     process::wait_until_told(&alarm, &|| engine.reload(again));
     let failed = alarm.rings();

@@ -79,6 +79,14 @@ impl Metadata {
         self.text("project/numeric-project-id").await
     }
 
+    /// The project's id, which names its traces.
+    ///
+    /// # Errors
+    /// Every [`Fault`].
+    pub async fn project_id(&self) -> Result<String, Fault> {
+        self.text("project/project-id").await
+    }
+
     /// An identity token for `audience`, as it came.
     ///
     /// # Errors

@@ -11,9 +11,11 @@ mod directory;
 mod meaning;
 mod metadata;
 mod place;
+mod refusal;
 mod regions;
 mod spent;
 mod token;
+mod traces;
 mod urls;
 
 pub use adc::{AdcTokens, CredentialsPlace};
@@ -21,8 +23,10 @@ pub use answer::{is_front_ends, remedy, unheard_region};
 pub use directory::{CloudRunDirectory, Rules};
 pub use metadata::Metadata;
 pub use place::Place;
+pub use refusal::refusal;
 pub use spent::is_spent;
 pub use token::{FixedToken, MetadataTokens};
+pub use traces::{TRACE_FIELDS, Traces};
 
 use std::net::Ipv4Addr;
 

@@ -100,6 +100,12 @@ impl Place {
         self.known().region
     }
 
+    /// Region and project number, each if it is known.
+    pub fn told(&self) -> (Option<String>, Option<String>) {
+        let Known { region, project, .. } = self.known();
+        (region, project)
+    }
+
     /// Region and project number, if both are known.
     ///
     /// # Errors

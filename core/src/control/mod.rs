@@ -1,10 +1,14 @@
-//! The control plane's HTTP client: surf over async-h1, on our own dialer.
+//! The control plane: an HTTP client, surf over async-h1 on our own dialer, and
+//! the admin endpoint.
 //!
 //! It owns calls whose rate is low and whose meaning is an API's: metadata,
 //! token exchange. It must not know which APIs; `cloudrun` does. Neither crate
 //! gets a runtime of its own: the stream is ours, and so is the time limit.
 
+mod admin;
 mod date;
+
+pub use admin::{Action, Admin, Deed, Page};
 
 use crate::net::{Alpn, BoxFuture, Dialer, Secure, deadline};
 use futures_lite::AsyncReadExt;

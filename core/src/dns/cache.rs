@@ -165,6 +165,11 @@ impl Cache {
         }
     }
 
+    /// How many names it holds, and the memory they take in bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.entries.len(), self.bytes)
+    }
+
     #[cfg(test)]
     fn usage(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.order.len(), self.bytes)

@@ -88,6 +88,11 @@ impl Forwarder {
         }))
     }
 
+    /// What is remembered: names, and the memory they take in bytes.
+    pub fn remembered(&self) -> (usize, usize) {
+        self.0.state().cache.size()
+    }
+
     /// The reply if it is known already.
     pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
         let key = key(query);
@@ -213,7 +218,10 @@ impl Inner {
         let mut servers = self.nameservers.clone();
         servers.retain(|server| !self.own.contains(*server));
         let first = self.preferred.load(Ordering::Relaxed);
-        match race(&servers, first, request, self.alarms.set()).await {
+        let begun = self.clock.now();
+        let raced = race(&servers, first, request, self.alarms.set()).await;
+        self.tasks.counters().dns_time.observe(self.clock.now().saturating_duration_since(begun));
+        match raced {
             Ok((answer, server)) => {
                 self.preferred.store(server, Ordering::Relaxed);
                 let answer = Arc::new(answer);

@@ -127,10 +127,13 @@ impl Shared {
         self.tasks.counters().dns_queries.add();
         let limit = limit(&query, over_tcp);
         let local = async {
-            match self.zone.answer(&query, limit) {
-                Some(reply) => Some((reply.bytes, reply.service)),
-                None => self.forwarder.known(&query, limit).map(|bytes| (bytes, false)),
+            if let Some(reply) = self.zone.answer(&query, limit) {
+                self.tasks.counters().dns_local.add();
+                return Some((reply.bytes, reply.service));
             }
+            let known = self.forwarder.known(&query, limit)?;
+            self.tasks.counters().dns_cached.add();
+            Some((known, false))
         };
         match self.tasks.guard("DNS query", local).await {
             Ok(Some((bytes, service))) => Step::Reply(bytes, service.then_some(query)),

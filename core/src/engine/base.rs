@@ -6,7 +6,7 @@ use super::threads::Threads;
 use crate::auth::{TokenCache, TokenSource, Tokens};
 use crate::cloudrun::{
     AdcTokens, CloudRunDirectory, CredentialsPlace, FixedToken, METADATA_ADDRESS, Metadata,
-    MetadataTokens, Place, RESERVED, Rules,
+    MetadataTokens, Place, RESERVED, Rules, Traces,
 };
 use crate::control::Client;
 use crate::dns::{Forwarder, Hosts, ResolvConf};
@@ -15,13 +15,14 @@ use crate::net::{
     Clock, Dialer, Drain, Executing, OwnAddresses, Roots, SystemClock, Tasks, Tls, block_on,
 };
 use crate::proxy::{self, Proxy, Upstream};
-use crate::settings::{Config, UpstreamHttp};
+use crate::settings::{Config, Said, UpstreamHttp};
 use crate::sys;
 use crate::telemetry::{Counters, Log};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Where the machine's own host table is.
 const HOSTS: &str = "/etc/hosts";
@@ -49,10 +50,17 @@ pub(super) struct Plans {
     pub(super) foreign_proxy: Option<&'static str>,
     /// The `no_proxy` that the environment has.
     pub(super) no_proxy: Option<String>,
+    /// Every setting as it was said.
+    pub(super) said: Vec<Said>,
 }
 
 impl Plans {
-    pub(super) fn new(config: Config, log: Log, on_platform: bool, lookup: &Lookup) -> Plans {
+    pub(super) fn new(
+        (config, said): (Config, Vec<Said>),
+        log: Log,
+        on_platform: bool,
+        lookup: &Lookup,
+    ) -> Plans {
         let is_set = |name: &&str| environment::text(lookup, name).is_some();
         let no_proxy = ["no_proxy", "NO_PROXY"];
         Plans {
@@ -66,6 +74,7 @@ impl Plans {
             app_port: environment::text(lookup, "PORT").and_then(|port| port.parse().ok()),
             foreign_proxy: HTTP_PROXIES.into_iter().find(is_set),
             no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
+            said,
         }
     }
 }
@@ -102,6 +111,10 @@ pub(super) struct Base {
     pub(super) source: Arc<dyn TokenSource>,
     pub(super) metadata: Metadata,
     pub(super) dialer: Arc<Dialer>,
+    pub(super) cache: TokenCache,
+    /// The proxy, once there is one.
+    pub(super) proxy: OnceLock<Proxy>,
+    pub(super) traces: Arc<Traces>,
     executing: Arc<Executing>,
     threads: Threads,
 }
@@ -137,8 +150,13 @@ impl Base {
             place.look_up(&metadata, &tasks, &clock);
         }
         let source = source(plans, &metadata, &dialer, &clock);
+        let traces = Arc::<Traces>::default();
+        if plans.on_platform && config.access_log {
+            traces.look_up(metadata.clone(), &tasks, clock.clone());
+        }
+        settle_log(&tasks, clock.clone());
         let cache = TokenCache::new(source.clone(), clock, tasks.clone());
-        let tokens: Arc<dyn Tokens> = Arc::new(cache);
+        let tokens: Arc<dyn Tokens> = Arc::new(cache.clone());
         let grammar = Grammar::new(&config.domain, RESERVED);
         let directory = Arc::new(CloudRunDirectory::new(grammar, rules(plans), place.clone()));
         let drain = Drain::default();
@@ -155,6 +173,9 @@ impl Base {
             source,
             metadata,
             dialer,
+            cache,
+            proxy: OnceLock::new(),
+            traces,
             executing,
             threads,
         })
@@ -182,15 +203,22 @@ impl Base {
             UpstreamHttp::One => Upstream::Http1,
             UpstreamHttp::Two => Upstream::Http2,
         };
-        Proxy::new(
-            proxy::Config { upstream, forward, refuse_pages: forward && !plans.on_platform },
+        let proxy = Proxy::new(
+            proxy::Config {
+                upstream,
+                forward,
+                refuse_pages: forward && !plans.on_platform,
+                access_log: config.access_log,
+            },
             self.tasks.clone(),
             self.directory.clone(),
             self.tokens.clone(),
             self.dialer.clone(),
-            self.drain.watch(),
+            (self.drain.watch(), self.traces.clone()),
             Arc::new(SystemClock),
-        )
+        );
+        let _ = self.proxy.set(proxy.clone());
+        proxy
     }
 
     /// Reads the trusted certificates, where the user named them and must hear
@@ -206,7 +234,7 @@ impl Base {
 
     /// Lets work end for at most `drain` and stops the threads; how many
     /// exchanges were cut.
-    pub(super) fn stop(self, drain: std::time::Duration) -> usize {
+    pub(super) fn stop(self, drain: Duration) -> usize {
         let aborted = block_on(self.drain.finish(drain));
         self.threads.join();
         drop(self.executing);
@@ -237,6 +265,17 @@ fn source(
     let client = Client::new(dialer.clone());
     let (place, log) = (plans.credentials.clone(), plans.log.clone());
     Arc::new(AdcTokens::new(place, client, metadata, clock.clone(), log))
+}
+
+/// Tells once a minute what the log has held back and nobody has said again.
+fn settle_log(tasks: &Tasks, clock: Arc<dyn Clock>) {
+    let log = tasks.log().clone();
+    tasks.spawn("log repeats", async move {
+        loop {
+            clock.sleep(Duration::from_secs(60)).await;
+            log.settle();
+        }
+    });
 }
 
 /// Where every other name is asked: what the user says, else what resolv.conf

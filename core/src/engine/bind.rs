@@ -94,6 +94,21 @@ pub(super) fn proxy(wanted: &[SocketAddr], own: &OwnAddresses) -> Result<ProxyLi
     }
 }
 
+/// Binds the admin endpoint's listener, and says where.
+pub(super) fn admin(
+    wanted: SocketAddr,
+    own: &OwnAddresses,
+) -> Result<(TcpListener, SocketAddr), Error> {
+    let fail = |cause: io::Error| {
+        let holder = holder_of(Transport::Tcp, wanted, &cause);
+        Error::bind("admin", wanted, cause, holder.as_deref())
+    };
+    let listener = TcpListener::bind(wanted).map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    own.add(address);
+    Ok((listener, address))
+}
+
 fn is_absent(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::AddrNotAvailable
         || cause.raw_os_error() == Some(libc::EAFNOSUPPORT)

@@ -2,10 +2,13 @@
 
 use super::base::Plans;
 use super::dispatch::Dispatcher;
+#[cfg(feature = "cli")]
+use super::effective;
 use super::elsewhere;
 use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
+use crate::net::{Clock, SystemClock};
 use crate::settings::{self, Config, Layer, Origin};
 use crate::telemetry::{Log, Record, Sink};
 use std::ffi::OsString;
@@ -148,7 +151,8 @@ impl Builder {
 
     /// What an engine is to be made from, and what must live as long as its log.
     pub(super) fn plans(self) -> Result<(Plans, Option<Dispatcher>), Error> {
-        let config = self.config()?;
+        let layers = self.layers();
+        let config = settings::resolve(&layers).map_err(|problems| Error::config(&problems))?;
         let (on_platform, format) = (self.on_platform(), self.format(config.log_format));
         let (sink, dispatcher) = match self.log {
             None => (Sink::Stderr(format), None),
@@ -158,8 +162,9 @@ impl Builder {
                 (Sink::Callback(Box::new(push)), Some(dispatcher))
             }
         };
-        let log = Log::new(config.log_level, sink);
-        Ok((Plans::new(config, log, on_platform, &self.lookup), dispatcher))
+        let log = Log::new(config.log_level, sink, || SystemClock.now());
+        let settled = (config, settings::said(&layers));
+        Ok((Plans::new(settled, log, on_platform, &self.lookup), dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If
@@ -174,6 +179,13 @@ impl Builder {
     /// Reads every source and checks it.
     pub(crate) fn config(&self) -> Result<Config, Error> {
         settings::resolve(&self.layers()).map_err(|problems| Error::config(&problems))
+    }
+
+    /// The settings as they are said now, for people to see.
+    #[cfg(feature = "cli")]
+    pub(super) fn shown(&self) -> serde_json::Value {
+        let fixed = environment::text(&self.lookup, "CLOUD_RUN_ID_TOKEN").is_some();
+        effective::settings(&settings::said(&self.layers()), fixed)
     }
 
     /// What every source says, from the strongest to the weakest.

@@ -5,7 +5,7 @@
 use super::builder::LogCallback;
 use super::error::Error;
 use crate::sys;
-use crate::telemetry::{Level, Record};
+use crate::telemetry::{Level, Members, Record};
 use async_channel::{Receiver, Sender};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,13 +22,15 @@ struct Waiting {
     room: &'static str,
     message: String,
     time: SystemTime,
+    details: Option<Members>,
 }
 
 impl Waiting {
     fn tell(&self, callback: &LogCallback) {
-        let Waiting { level, room, ref message, time } = *self;
+        let Waiting { level, room, ref message, time, ref details } = *self;
+        let record = Record { level, room, message, time, details: details.as_ref() };
         // What panics here is the embedding program's, and costs it one record.
-        let _ = catch_unwind(AssertUnwindSafe(|| callback(&Record { level, room, message, time })));
+        let _ = catch_unwind(AssertUnwindSafe(|| callback(&record)));
     }
 }
 
@@ -42,8 +44,9 @@ pub(super) struct Queue {
 impl Queue {
     /// Queues a record, or counts it as lost. Does not block.
     pub(super) fn push(&self, record: &Record<'_>) {
-        let Record { level, room, message, time } = *record;
-        let waiting = Waiting { level, room, message: message.to_owned(), time };
+        let Record { level, room, message, time, details } = *record;
+        let (message, details) = (message.to_owned(), details.cloned());
+        let waiting = Waiting { level, room, message, time, details };
         if self.send.try_send(waiting).is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
@@ -94,7 +97,8 @@ fn dispatch(receive: &Receiver<Waiting>, lost: &AtomicU64, callback: &LogCallbac
             let message =
                 format!("{count} log records were lost, because the log callback is slow");
             let time = SystemTime::now();
-            Waiting { level: Level::Warn, room: "engine", message, time }.tell(callback);
+            Waiting { level: Level::Warn, room: "engine", message, time, details: None }
+                .tell(callback);
         }
     };
     while let Ok(waiting) = receive.recv_blocking() {
@@ -111,7 +115,13 @@ mod tests {
     use std::sync::mpsc;
 
     fn record(message: &str) -> Record<'_> {
-        Record { level: Level::Info, room: "engine", message, time: SystemTime::now() }
+        Record {
+            level: Level::Info,
+            room: "engine",
+            message,
+            time: SystemTime::now(),
+            details: None,
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The handle: what a caller holds, and the states an engine goes through.
 
+use super::admin::Desk;
 use super::builder::Builder;
 use super::dispatch::Dispatcher;
 use super::elsewhere;
@@ -83,6 +84,8 @@ pub(super) struct Facts {
     pub(super) proxy_addrs: Vec<SocketAddr>,
     pub(super) env: Vec<(String, String)>,
     pub(super) counters: Arc<Counters>,
+    pub(super) admin_addr: Option<SocketAddr>,
+    pub(super) desk: Desk,
 }
 
 struct Life {
@@ -149,6 +152,7 @@ impl Shared {
         let mut life = self.life();
         if life.state == State::Running {
             life.state = State::Failed;
+            self.facts.desk.fail(&cause);
             life.cause = Some(cause);
             // Whoever looks names up from now on must not depend on us.
             if let Some(running) = &mut life.running {
@@ -271,6 +275,12 @@ impl Engine {
         &self.shared().facts.proxy_addrs
     }
 
+    /// Where the admin endpoint is; none unless the setting `admin_addr` asks for
+    /// one, and in the mode `off`.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.shared().facts.admin_addr
+    }
+
     /// The environment variables that tell an app of the proxy, as name and
     /// value; none but in the mode `proxy`.
     pub fn env(&self) -> &[(String, String)] {
@@ -373,9 +383,19 @@ impl Engine {
     pub(crate) fn reload(&self, builder: &Builder) {
         // Read before the lock: files may be slow.
         let config = builder.config();
+        let sound = config.is_ok();
         if let Some(running) = &self.shared().life().running {
             running.reload(config);
         }
+        if sound {
+            self.shared().facts.desk.replace_rules(&builder.shown());
+        }
+    }
+
+    /// Lets the admin endpoint's `/quitquitquit` be asked, and calls `quit` then.
+    #[cfg(feature = "cli")]
+    pub(crate) fn when_asked_to_quit(&self, quit: impl Fn() + Send + Sync + 'static) {
+        self.shared().facts.desk.when_asked_to_quit(quit);
     }
 
     /// Calls `tell` once if the engine fails, also if it already has.

@@ -140,3 +140,24 @@ fn ports_are_free_when_stop_returns() {
     let second = start(&address);
     assert_eq!(second.dns_addrs()[0].to_string(), address);
 }
+
+#[test]
+fn the_access_log_reaches_a_callback_whole() {
+    use std::io::{Read, Write};
+    let (tell, told) = mpsc::channel();
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    let log = move |record: &Record<'_>| {
+        let _ = tell.send(record.json());
+    };
+    let engine = builder.set("access_log", "true").log(log).start().unwrap();
+    let mut app = std::net::TcpStream::connect(engine.proxy_addrs()[0]).unwrap();
+    app.write_all(b"GET /?key=sekret HTTP/1.1\r\nHost: hello\r\n\r\n").unwrap();
+    app.read_to_string(&mut String::new()).unwrap();
+    engine.stop(Duration::ZERO).unwrap();
+    let records: Vec<serde_json::Value> =
+        told.iter().map(|line| serde_json::from_str(&line).unwrap()).collect();
+    let access: Vec<_> = records.iter().filter(|one| one["logger"] == "runsd.access").collect();
+    assert_eq!(access.len(), 1, "{records:?}");
+    assert_eq!(access[0]["httpRequest"]["requestUrl"], "http://hello/?key=*");
+    assert_eq!(access[0]["httpRequest"]["status"], 421);
+}

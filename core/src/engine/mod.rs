@@ -4,10 +4,12 @@
 //! that callers see; it is the only room that knows all others and none knows
 //! it. The command line and the language interfaces call it through `lib.rs`.
 
+mod admin;
 mod base;
 mod bind;
 mod builder;
 mod dispatch;
+mod effective;
 mod elsewhere;
 mod environment;
 mod error;

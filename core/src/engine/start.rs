@@ -1,6 +1,7 @@
 //! Starting: the best mode that works, and nothing left behind by one that
 //! does not.
 
+use super::admin::{self, Desk, Serving};
 use super::base::{self, Base, Plans};
 use super::bind;
 use super::builder::Builder;
@@ -63,7 +64,9 @@ impl Running {
     /// Puts resolv.conf back, and then ends everything else.
     pub(super) fn stop(mut self, drain: Duration) -> usize {
         self.give_back();
-        self.base.stop(drain)
+        let aborted = self.base.stop(drain);
+        self.log.end();
+        aborted
     }
 }
 
@@ -107,7 +110,7 @@ fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
         plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
-        return Ok((idle(), None));
+        return Ok((idle(plans), None));
     }
     let mut because = plan.because;
     let original = match takeover::original(plans) {
@@ -126,7 +129,7 @@ fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let predecessor = takeover::predecessor(&original);
     if predecessor == Predecessor::AtWork {
         plans.log.debug("engine", format_args!("runsd is at work here already; the mode is off"));
-        return Ok((idle(), None));
+        return Ok((idle(plans), None));
     }
     base::tell_assumed_nameserver(plans, &ResolvConf::parse(&original.bytes));
     if full_mode {
@@ -134,7 +137,7 @@ fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
             takeover::recover(plans, &original, predecessor);
         }
         match full(plans, &original) {
-            Ok(ready) => return Ok(run(ready, Mode::Full, plans)),
+            Ok(ready) => return run(ready, Mode::Full, plans),
             Err(error) => because = Some(gives_way(&plans.config, error)?),
         }
     }
@@ -167,7 +170,7 @@ fn instead(
     }
     if plans.config.proxy {
         let ready = proxy(plans, original, because)?;
-        return Ok(run(ready, Mode::Proxy, plans));
+        return run(ready, Mode::Proxy, plans);
     }
     let because = because.map(|because| format!(": {because}")).unwrap_or_default();
     let text = format!(
@@ -178,16 +181,26 @@ fn instead(
         return Err(Error::new(ErrorKind::State, text));
     }
     plans.log.warn("engine", format_args!("{text}"));
-    Ok((idle(), None))
+    Ok((idle(plans), None))
 }
 
-fn idle() -> Facts {
+fn idle(plans: &Plans) -> Facts {
+    if let Some(address) = plans.config.admin_addr {
+        plans.log.warn(
+            "engine",
+            format_args!(
+                "the mode is off, so nothing is served, and no admin endpoint at {address}"
+            ),
+        );
+    }
     Facts {
         mode: Mode::Off,
         dns_addrs: Vec::new(),
         proxy_addrs: Vec::new(),
         env: Vec::new(),
         counters: Arc::<Counters>::default(),
+        admin_addr: None,
+        desk: Desk::default(),
     }
 }
 
@@ -300,6 +313,10 @@ fn proxy_env(plans: &Plans, address: SocketAddr) -> Vec<(String, String)> {
 
 /// Waits for a while to learn where we are.
 pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
+    if plans.config.access_log {
+        // So that the first records have their traces too.
+        let _ = block_on(deadline(PLACE, base.traces.settled()));
+    }
     if block_on(deadline(PLACE, base.place.settled())).is_ok() {
         return Ok(());
     }
@@ -317,12 +334,26 @@ pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
     Ok(())
 }
 
-fn run(ready: Ready, mode: Mode, plans: &Plans) -> (Facts, Option<Running>) {
+fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let Ready { base, resolv_conf, dns_addrs, proxy_addrs, env } = ready;
+    let (desk, counters) = (Desk::default(), base.counters.clone());
+    let serving = Serving { mode, dns_addrs: &dns_addrs, proxy_addrs: &proxy_addrs };
+    let served = admin::serve(plans, &base, &desk, &serving);
+    let running = Running { base, resolv_conf, log: plans.log.clone() };
+    let admin_addr = match served {
+        Ok(address) => address,
+        Err(error) => {
+            running.stop(Duration::ZERO);
+            return Err(error);
+        }
+    };
     plans.log.info(
         "engine",
         format_args!("{mode} mode; DNS on {dns_addrs:?}, the proxy on {proxy_addrs:?}"),
     );
-    let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters: base.counters.clone() };
-    (facts, Some(Running { base, resolv_conf, log: plans.log.clone() }))
+    if let Some(address) = admin_addr {
+        plans.log.info("engine", format_args!("the admin endpoint is at http://{address}/"));
+    }
+    let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters, admin_addr, desk };
+    Ok((facts, Some(running)))
 }

@@ -7,15 +7,25 @@ use super::environment;
 use crate::cloudrun;
 use crate::settings::LogFormat;
 use crate::telemetry::Format;
+use std::io::IsTerminal;
 
 impl Builder {
-    /// The form of log lines: as the setting says, else as the platform reads them.
+    /// The form of log lines: as the setting says, else as the platform reads
+    /// them; text for people is coloured on a terminal.
     pub(super) fn format(&self, setting: LogFormat) -> Format {
-        match setting {
-            LogFormat::Json => Format::Json,
-            LogFormat::Text => Format::Text,
-            LogFormat::Auto if self.on_platform() => Format::Json,
-            LogFormat::Auto => Format::Text,
+        let json = match setting {
+            LogFormat::Json => true,
+            LogFormat::Text => false,
+            LogFormat::Auto => self.on_platform(),
+        };
+        // https://no-color.org: whatever it says, as long as it says something.
+        let plain = || environment::text(&self.lookup, "NO_COLOR").is_some();
+        if json {
+            Format::Json
+        } else if std::io::stderr().is_terminal() && !plain() {
+            Format::Colour
+        } else {
+            Format::Text
         }
     }
 
@@ -30,7 +40,8 @@ impl Builder {
         use crate::telemetry::{Level, Record};
         let setting = crate::settings::log_format(&self.layers());
         let time = std::time::SystemTime::now();
-        let record = Record { level: Level::Error, room: "cli", message: text, time };
+        let record =
+            Record { level: Level::Error, room: "cli", message: text, time, details: None };
         record.line(self.format(setting))
     }
 }

@@ -14,6 +14,8 @@ pub struct Buffer {
     end: usize,
     /// The last read used all the room there was: more is better next time.
     filled: bool,
+    /// Everything that was ever consumed, until it is asked for.
+    consumed: u64,
 }
 
 /// The first size of a buffer: most heads fit. In bytes.
@@ -35,10 +37,22 @@ impl Buffer {
 
     /// Drops `count` bytes from the front, at most all of them.
     pub fn consume(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.end);
+        let start = self.start.saturating_add(count).min(self.end);
+        self.consumed += (start - self.start) as u64;
+        self.start = start;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
+    }
+
+    /// How many bytes have been consumed since they were last taken account of.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// The same, and takes account of them.
+    pub fn take_consumed(&mut self) -> u64 {
+        std::mem::take(&mut self.consumed)
     }
 
     /// Swaps memory with `other` if neither holds anything.
@@ -51,7 +65,7 @@ impl Buffer {
     /// Gives the memory back if nothing is left.
     pub fn release(&mut self) {
         if self.is_empty() {
-            *self = Buffer::default();
+            *self = Buffer { consumed: self.consumed, ..Buffer::default() };
         }
     }
 
@@ -120,6 +134,7 @@ mod tests {
         assert_eq!(buffer.readable(), b"llo you");
         buffer.consume(100);
         assert!(buffer.is_empty());
+        assert_eq!((buffer.take_consumed(), buffer.take_consumed()), (9, 0));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use tasks::{Executing, Panicked, Tasks, block_on};
 pub(crate) use tcp::HungUp;
 pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, Elapsed, SystemClock, deadline, deadline_by, patience, sleep};
-pub use tls::{Alpn, Protocol, Roots, Tls, TlsError, sign_rs256};
+pub use tls::{Alpn, Protocol, Roots, TLS_LIBRARY, Tls, TlsError, sign_rs256};
 pub use tokio_io::TokioIo;
 pub use udp::{Batch, UdpQuestion, UdpSocket};
 

@@ -19,6 +19,8 @@ pub struct Outgoing {
     sent: usize,
     kept: bool,
     unflushed: bool,
+    /// Everything that was ever written, until it is asked for.
+    total: u64,
 }
 
 impl Outgoing {
@@ -62,6 +64,11 @@ impl Outgoing {
         self.sent
     }
 
+    /// How many bytes have been written since this was last asked.
+    pub fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.total)
+    }
+
     /// Begins again with the first kept byte.
     pub fn rewind(&mut self) {
         (self.sent, self.unflushed) = (0, false);
@@ -70,7 +77,7 @@ impl Outgoing {
     /// Gives the memory back if nothing is left.
     pub fn release(&mut self) {
         if self.left() == 0 {
-            *self = Outgoing::default();
+            *self = Outgoing { total: self.total, ..Outgoing::default() };
         }
     }
 
@@ -90,7 +97,10 @@ impl Outgoing {
         while let Some(waiting) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *io).poll_write(context, waiting))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.sent += count,
+                count => {
+                    self.sent += count;
+                    self.total += count as u64;
+                }
             }
             self.unflushed = true;
             if !self.kept && self.sent >= COMPACT {
@@ -130,6 +140,7 @@ mod tests {
         assert!(outgoing.is_sent());
         outgoing.bytes().extend_from_slice(b" again");
         assert_eq!(send(&mut outgoing), b" again");
+        assert_eq!((outgoing.take_sent(), outgoing.take_sent()), (11, 0));
         outgoing.rewind();
         assert_eq!(send(&mut outgoing), b"hello again");
         outgoing.keep(false);

@@ -32,24 +32,4 @@ impl Shared {
         let fetched = self.tokens.token(audience).await;
         fetched.map(Some).map_err(|cause| ProxyError::Token { host: target.host.clone(), cause })
     }
-
-    /// A service refused a request that carried our token: 403 is a matter of
-    /// its access policy, and said once per service.
-    pub(super) fn forbidden(&self, target: &Target, token: &IdToken) {
-        let mut told = self.forbidden.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if told.len() < 256 && told.insert(target.host.clone()) {
-            self.tasks.log().warn(
-                "proxy",
-                format_args!(
-                    "{} ({}) answered 403 to {}; if that is not its own answer, its access policy \
-                     lacks this caller: grant it roles/run.invoker on the service. The token's \
-                     audience was {}",
-                    target.name,
-                    target.host,
-                    token.email().unwrap_or("this service's account"),
-                    target.audience.as_deref().unwrap_or_default(),
-                ),
-            );
-        }
-    }
 }

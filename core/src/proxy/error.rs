@@ -64,6 +64,15 @@ pub(super) struct Answer {
     pub(super) grpc: (u8, String),
 }
 
+/// What is known of the call that failed.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// What the app called, and the host that it was mapped to.
+    pub(super) service: Option<(String, String)>,
+    /// Whom our token proves.
+    pub(super) caller: Option<String>,
+}
+
 impl ProxyError {
     /// The status, and RFC 9209's name of the error.
     fn class(&self) -> (u16, &'static str) {
@@ -109,16 +118,104 @@ impl ProxyError {
         }
     }
 
+    /// The same of a call by another name.
+    pub(super) fn calling(self, called: &str) -> ProxyError {
+        match self {
+            ProxyError::Dial { cause, .. } => ProxyError::Dial { name: called.to_owned(), cause },
+            other => other,
+        }
+    }
+
+    /// What mends it, where the error's own words do not say so.
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            ProxyError::Dial { cause, .. } => Some(match cause {
+                DialError::Resolve { .. } => {
+                    "check the service's name and region (runsd explain NAME), and that the \
+                     nameservers in resolv.conf answer (runsd doctor)"
+                }
+                DialError::Loop { .. } => {
+                    "a route or a host table entry leads back to runsd: change it"
+                }
+                DialError::Connect { .. } | DialError::Timeout { .. } => {
+                    "check that calls may leave this container (VPC egress, firewall); with \
+                     ingress limited to internal the service must be called through the VPC"
+                }
+                DialError::Tls { cause: TlsError::Certificate(_), .. } => {
+                    "if the service has a certificate of your own authority, trust it with \
+                     --ca-file"
+                }
+                DialError::Tls { .. } => {
+                    "check that the service speaks TLS there; one in the clear needs a route with \
+                     http://"
+                }
+            }),
+            ProxyError::Upstream { .. } => {
+                Some("the service's own log says why it broke off; its instance may have crashed")
+            }
+            ProxyError::Token { cause, .. } if !cause.permanent => Some(
+                "it is asked for again; if it goes on, check that the metadata server can be \
+                 reached (runsd doctor)",
+            ),
+            ProxyError::Token { .. } => {
+                Some("check which service account this service runs as (runsd doctor)")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the log is to tell of it: not of what the app alone can mend, nor
+    /// of what the source of tokens has told already.
+    pub(super) fn is_news(&self) -> bool {
+        match self {
+            ProxyError::Head(_)
+            | ProxyError::Body(_)
+            | ProxyError::Target(_)
+            | ProxyError::SlowHead
+            | ProxyError::Connect => false,
+            ProxyError::Token { cause, .. } => !cause.permanent,
+            _ => true,
+        }
+    }
+
+    /// The error as the log tells it: with the mapped host, the caller and what
+    /// mends it.
+    pub(super) fn told(&self, about: &About) -> String {
+        let mut text = self.to_string();
+        if let Some((_, host)) = about.service.as_ref().filter(|(_, host)| !text.contains(host)) {
+            text.push_str(&format!("; it leads to {host}"));
+        }
+        if let Some(caller) = &about.caller {
+            text.push_str(&format!("; the caller is {caller}"));
+        }
+        if let Some(remedy) = self.remedy() {
+            text.push_str(&format!("; {remedy}"));
+        }
+        text
+    }
+
     /// What is said in answer.
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self, about: &About) -> Answer {
         let (status, error) = self.class();
         let detail = self.to_string();
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": reason(status),
             "status": status,
             "detail": detail,
         });
+        let (service, host) = about.service.as_ref().map(|(name, host)| (name, host)).unzip();
+        let remedy = self.remedy().map(str::to_owned);
+        for (key, value) in [
+            ("service", service),
+            ("host", host),
+            ("caller", about.caller.as_ref()),
+            ("remedy", remedy.as_ref()),
+        ] {
+            if let Some(value) = value {
+                body[key] = value.as_str().into();
+            }
+        }
         // A quoted string of RFC 8941 has printable ASCII alone.
         let details: String = detail
             .chars()
@@ -129,7 +226,7 @@ impl ProxyError {
             status,
             proxy_status: format!("runsd; error={error}; details=\"{details}\""),
             body: format!("{body}\n"),
-            grpc: (self.grpc(), percent_encoded(&detail)),
+            grpc: (self.grpc(), percent_encoded(&self.told(about))),
         }
     }
 }
@@ -208,10 +305,22 @@ mod tests {
 
     #[test]
     fn an_answer_names_what_was_called_and_why_it_failed() {
-        let answer = refused_connection().answer();
+        let about = About {
+            service: Some(("hello".into(), "hello-1.example".into())),
+            caller: Some("me@x.example".into()),
+        };
+        let answer = refused_connection().answer(&about);
         assert_eq!(answer.status, 502);
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(body["status"], 502);
+        assert_eq!((&body["service"], &body["host"]), (&"hello".into(), &"hello-1.example".into()));
+        assert_eq!(body["caller"], "me@x.example");
+        assert!(answer.grpc.1.contains("hello-1.example") && answer.grpc.1.contains("VPC"));
+        assert!(body["remedy"].as_str().unwrap().contains("VPC"), "{body}");
+        let told = refused_connection().told(&about);
+        for part in ["hello-1.example", "me@x.example", "VPC", "refused"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
         assert!(body["detail"].as_str().unwrap().contains("hello"));
         assert!(answer.proxy_status.starts_with("runsd; error=connection_refused"));
         assert_eq!(answer.grpc.0, 14);
@@ -241,7 +350,7 @@ mod tests {
             (dial(DialError::Timeout { address, step: "connect" }), 504, 14),
             (ProxyError::Internal, 502, 13),
         ] {
-            let answer = error.answer();
+            let answer = error.answer(&About::default());
             assert_eq!((answer.status, answer.grpc.0), (status, grpc), "{error}");
         }
     }
@@ -249,7 +358,7 @@ mod tests {
     #[test]
     fn what_an_app_typed_cannot_break_a_header() {
         let odd = Refusal::Name { host: "a\"b\r\nX: y\u{e9}%".into(), rule: "no".into() };
-        let answer = ProxyError::Refused(odd).answer();
+        let answer = ProxyError::Refused(odd).answer(&About::default());
         assert!(!answer.proxy_status.contains(['\r', '\n']));
         assert_eq!(answer.proxy_status.matches('"').count(), 2);
         assert!(!answer.grpc.1.contains(['\r', '\n', '\u{e9}']));

@@ -8,10 +8,12 @@
 mod authorize;
 mod browser;
 mod error;
+mod explain;
 mod forward;
 mod h1;
 mod h2;
 mod limits;
+mod note;
 mod policy;
 mod pool;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod timers;
 mod verdict;
 
 use crate::auth::Tokens;
+use crate::cloudrun::Traces;
 use crate::names::{Directory, Target};
 use crate::net::{BoxFuture, Buffer, Clock, Dialer, Tasks, Tcp, TcpListener, Watch};
 use std::collections::HashSet;
@@ -48,6 +51,8 @@ pub struct Config {
     /// Whether requests for services are refused where a web page in a browser
     /// is behind them.
     pub refuse_pages: bool,
+    /// Whether every request is logged.
+    pub access_log: bool,
 }
 
 /// The proxy; cheap to clone.
@@ -65,7 +70,9 @@ struct Shared {
     h2: pool::H2Pool,
     drain: Watch,
     timers: timers::Timers,
-    forbidden: Mutex<HashSet<String>>,
+    traces: Arc<Traces>,
+    /// The refusals that the log has been told of.
+    refusals: Mutex<HashSet<(String, u16)>>,
 }
 
 impl Proxy {
@@ -76,7 +83,7 @@ impl Proxy {
         directory: Arc<dyn Directory>,
         tokens: Arc<dyn Tokens>,
         dialer: Arc<Dialer>,
-        drain: Watch,
+        (drain, traces): (Watch, Arc<Traces>),
         clock: Arc<dyn Clock>,
     ) -> Proxy {
         let timers = timers::Timers::new(clock);
@@ -90,8 +97,15 @@ impl Proxy {
             h2: pool::H2Pool::new(timers.clone()),
             drain,
             timers,
-            forbidden: Mutex::default(),
+            traces,
+            refusals: Mutex::default(),
         }))
+    }
+
+    /// How many connections to services are kept: idle ones of HTTP/1.1, and
+    /// those of HTTP/2.
+    pub fn kept(&self) -> (usize, usize) {
+        (self.0.h1.kept(), self.0.h2.kept())
     }
 
     /// Serves these listeners until the drain begins. To lose one is fatal.

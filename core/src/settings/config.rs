@@ -79,6 +79,7 @@ pub struct Config {
     pub resolv_conf_mode: ResolvConfMode,
     pub dns_addrs: Vec<SocketAddr>,
     pub proxy_addrs: Vec<SocketAddr>,
+    pub admin_addr: Option<SocketAddr>,
     pub routes: Vec<Route>,
     pub allow: Vec<String>,
     pub user: Option<String>,
@@ -91,6 +92,7 @@ pub struct Config {
     pub threads: usize,
     pub log_level: Level,
     pub log_format: LogFormat,
+    pub access_log: bool,
 }
 
 /// Both loopback addresses with `port`.
@@ -120,6 +122,7 @@ impl Default for Config {
             resolv_conf_mode: ResolvConfMode::Rewrite,
             dns_addrs: loopback(53),
             proxy_addrs: loopback(80),
+            admin_addr: None,
             routes: Vec::new(),
             allow: Vec::new(),
             user: None,
@@ -132,6 +135,7 @@ impl Default for Config {
             threads: 1,
             log_level: Level::Warn,
             log_format: LogFormat::Auto,
+            access_log: false,
         }
     }
 }

@@ -165,12 +165,30 @@ pub fn log_format(layers: &[Layer]) -> LogFormat {
 
 /// Puts the strongest value of one setting in place, or says what is wrong with it.
 fn apply(setting: &Setting, layers: &[Layer], config: &mut Config) -> Option<Problem> {
-    // Within a source the last word counts.
-    let of_layer =
-        |layer: &Layer| layer.values.iter().rev().find(|(key, _, _)| *key == setting.key).cloned();
-    let (_, origin, values) = layers.iter().find_map(of_layer)?;
-    let cause = (setting.apply)(config, &values).err()?;
+    let (origin, values) = strongest(layers, setting)?;
+    let cause = (setting.apply)(config, values).err()?;
     Some(Problem { origin: origin.to_string(), cause })
+}
+
+/// The value that counts, and who gave it.
+fn strongest<'a>(layers: &'a [Layer], setting: &Setting) -> Option<(&'a Origin, &'a [String])> {
+    let found = layers
+        .iter()
+        // Within a source the last word counts.
+        .find_map(|layer| layer.values.iter().rev().find(|(key, _, _)| *key == setting.key));
+    found.map(|(_, origin, values)| (origin, values.as_slice()))
+}
+
+/// A setting as it was said: its values with their origin, where anybody gave some.
+pub type Said = (&'static Setting, Option<(Origin, Vec<String>)>);
+
+/// Every setting as it was said, for whoever wants to see what is in force.
+pub fn said(layers: &[Layer]) -> Vec<Said> {
+    let of = |setting: &'static Setting| {
+        let given = strongest(layers, setting);
+        (setting, given.map(|(origin, values)| (origin.clone(), values.to_vec())))
+    };
+    table::SETTINGS.iter().map(of).collect()
 }
 
 /// What no single setting can see.
@@ -188,6 +206,15 @@ fn contradictions(config: &Config) -> Vec<Problem> {
                 ),
             });
         }
+    }
+    if let Some(address) = config.admin_addr.filter(|address| !address.ip().is_loopback()) {
+        found.push(Problem {
+            origin: "admin_addr".to_owned(),
+            cause: format!(
+                "{address} is not a loopback address, and --allow-remote does not change that: \
+                 whoever reaches it can end runsd"
+            ),
+        });
     }
     found
 }
@@ -276,6 +303,28 @@ mod tests {
         let problem = resolve(std::slice::from_ref(&remote)).unwrap_err().to_string();
         assert!(problem.contains("--allow-remote"), "{problem}");
         assert!(resolve(&[remote, flag("allow_remote", "true")]).is_ok());
+    }
+
+    #[test]
+    fn the_admin_endpoint_is_for_this_machine_alone() {
+        for (address, ok) in [("127.0.0.1:0", true), ("[::1]:9", true), ("0.0.0.0:9", false)] {
+            let layers = [flag("admin_addr", address), flag("allow_remote", "true")];
+            assert_eq!(resolve(&layers).is_ok(), ok, "{address}");
+        }
+        let config = resolve(&[flag("admin_addr", "127.0.0.1")]).unwrap();
+        assert_eq!(config.admin_addr, Some(([127, 0, 0, 1], table::ADMIN_PORT).into()));
+    }
+
+    #[test]
+    fn what_was_said_keeps_its_origin() {
+        let weaker = flag("region", "us-west1");
+        let list = said(&[flag("region", "us-east1"), weaker]);
+        assert_eq!(list.len(), table::SETTINGS.len());
+        let region = list.iter().find(|(setting, _)| setting.key == "region").unwrap();
+        let origin = Origin::Flag("--region".to_owned());
+        assert_eq!(region.1, Some((origin, vec!["us-east1".to_owned()])));
+        let threads = list.iter().find(|(setting, _)| setting.key == "threads").unwrap();
+        assert_eq!(threads.1, None);
     }
 
     #[test]

@@ -16,6 +16,6 @@ mod table;
 mod values;
 
 pub use config::{Config, LogFormat, ModeChoice, ResolvConfMode, UpstreamHttp};
-pub use layers::{Layer, Origin, Problems, log_format, resolve};
+pub use layers::{Layer, Origin, Problems, Said, log_format, resolve, said};
 pub use table::{Form, SETTINGS, Scope, Setting, find, misspelt};
 pub use values::distance;

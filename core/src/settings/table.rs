@@ -137,6 +137,10 @@ const fn process(setting: Setting) -> Setting {
     Setting { scope: Scope::Process, ..setting }
 }
 
+/// The port of the admin endpoint where none is given: not one that a sidecar
+/// or an app is likely to have.
+pub(super) const ADMIN_PORT: u16 = 9903;
+
 /// Every setting, in the order help shows them.
 pub static SETTINGS: &[Setting] = &[
     value("mode", "auto|full|proxy|off", "How names reach the app", "auto", |config, given| {
@@ -311,6 +315,16 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
+    value(
+        "admin_addr",
+        "ADDRESS:PORT",
+        "Where health, metrics and settings are shown; loopback alone",
+        "nowhere",
+        |config, given| {
+            config.admin_addr = values::addresses(given, ADMIN_PORT)?.into_iter().next();
+            Ok(())
+        },
+    ),
     flag(
         "allow_remote",
         "Permit listening beyond loopback, which lends this service's identity to every peer",
@@ -377,6 +391,10 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
+    flag("access_log", "Log every request, whatever the level", |config, given| {
+        config.access_log = values::truth(given)?;
+        Ok(())
+    }),
     process(value(
         "user",
         "NAME|UID[:GROUP]",

@@ -1,5 +1,6 @@
 //! One record and the two forms of line it can take.
 
+use super::json::Members;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,14 @@ impl Level {
         }
     }
 
+    fn colour(self) -> &'static str {
+        match self {
+            Level::Error => RED,
+            Level::Warn => YELLOW,
+            Level::Info | Level::Debug | Level::Trace => PLAIN,
+        }
+    }
+
     /// Cloud Logging's `LogSeverity` (LogEntry reference).
     fn severity(self) -> &'static str {
         match self {
@@ -49,6 +58,8 @@ pub enum Format {
     Json,
     /// `runsd: warning: message`, for people.
     Text,
+    /// The same in colours, for a terminal.
+    Colour,
 }
 
 /// What one log call says; borrowed for the length of the call.
@@ -62,33 +73,71 @@ pub struct Record<'a> {
     pub message: &'a str,
     /// The wall clock when it was said.
     pub time: SystemTime,
+    /// What programs want to know besides the message.
+    pub(crate) details: Option<&'a Members>,
 }
 
 impl Record<'_> {
+    /// The record as one JSON object in Cloud Logging's structured form, with
+    /// everything that is known of it: for a request of the access log, its
+    /// `httpRequest`. Without a final newline.
+    pub fn json(&self) -> String {
+        let mut object = Members::default();
+        object.text("severity", self.level.severity());
+        object.text("message", self.message);
+        object.text("timestamp", &rfc3339(self.time));
+        object.raw("logger", format_args!("\"runsd.{}\"", self.room));
+        if let Some(details) = self.details {
+            object.join(details);
+        }
+        object.into_object()
+    }
+
     /// The record as one line, final newline included.
     pub(crate) fn line(&self, format: Format) -> String {
+        let (word, colour) = match self.level {
+            // What happened to a request is no trouble of runsd's own.
+            _ if self.room == ACCESS => ("", self.level.colour()),
+            Level::Error => ("error: ", RED),
+            Level::Warn => ("warning: ", YELLOW),
+            Level::Info => ("", GREEN),
+            Level::Debug | Level::Trace => ("debug: ", DIM),
+        };
         match format {
-            Format::Json => {
-                let object = serde_json::json!({
-                    "severity": self.level.severity(),
-                    "message": self.message,
-                    "timestamp": rfc3339(self.time),
-                    "logger": format_args!("runsd.{}", self.room).to_string(),
-                });
-                format!("{object}\n")
+            Format::Json => self.json() + "\n",
+            Format::Text => format!("runsd: {word}{}\n", visible(self.message)),
+            Format::Colour if self.room == ACCESS => {
+                format!("{DIM}runsd:{PLAIN} {colour}{}{PLAIN}\n", visible(self.message))
             }
-            Format::Text => {
-                let word = match self.level {
-                    Level::Error => "error: ",
-                    Level::Warn => "warning: ",
-                    Level::Info => "",
-                    Level::Debug | Level::Trace => "debug: ",
-                };
-                let indented = self.message.replace('\n', "\n  ").replace("\n  \n", "\n\n");
-                format!("runsd: {word}{indented}\n")
+            Format::Colour => {
+                format!("{colour}runsd: {word}{PLAIN}{}\n", visible(self.message))
             }
         }
     }
+}
+
+/// The room of the access log's records.
+pub(crate) const ACCESS: &str = "access";
+
+/// Colours of a terminal (ECMA-48 SGR).
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[33m";
+const GREEN: &str = "\x1b[32m";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+/// What a message looks like on a terminal, which it must not steer: what
+/// stands in it may have come from anywhere.
+fn visible(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for c in message.chars() {
+        match c {
+            '\n' => text.push_str("\n  "),
+            c if c.is_control() => text.push('\u{fffd}'),
+            c => text.push(c),
+        }
+    }
+    text.replace("\n  \n", "\n\n")
 }
 
 /// RFC 3339 in UTC with microseconds.
@@ -135,11 +184,13 @@ mod tests {
         assert_eq!(rfc3339(at(1_767_225_600)), "2026-01-01T00:00:00.000000Z");
     }
 
+    fn record(level: Level, room: &'static str, message: &'static str) -> Record<'static> {
+        Record { level, room, message, time: at(1), details: None }
+    }
+
     #[test]
     fn json_is_one_line_in_cloud_loggings_form() {
-        let record =
-            Record { level: Level::Warn, room: "dns", message: "two\n\"lines\"", time: at(1) };
-        let line = record.line(Format::Json);
+        let line = record(Level::Warn, "dns", "two\n\"lines\"").line(Format::Json);
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["severity"], "WARNING");
@@ -149,8 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn details_are_members_of_the_object() {
+        let mut details = Members::default();
+        details.raw("repeated", 41);
+        let record = Record { details: Some(&details), ..record(Level::Info, "dns", "m") };
+        let value: serde_json::Value = serde_json::from_str(&record.json()).unwrap();
+        assert_eq!((value["repeated"].as_u64(), value["message"].as_str()), (Some(41), Some("m")));
+    }
+
+    #[test]
     fn text_is_for_people() {
-        let record = Record { level: Level::Error, room: "dns", message: "a\nb", time: at(1) };
-        assert_eq!(record.line(Format::Text), "runsd: error: a\n  b\n");
+        assert_eq!(
+            record(Level::Error, "dns", "a\nb").line(Format::Text),
+            "runsd: error: a\n  b\n"
+        );
+        assert_eq!(record(Level::Warn, ACCESS, "GET /").line(Format::Text), "runsd: GET /\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_cannot_be_steered() {
+        let warning = record(Level::Warn, "dns", "odd\x1b[2J").line(Format::Colour);
+        assert_eq!(warning, "\x1b[33mrunsd: warning: \x1b[0modd\u{fffd}[2J\n");
+        let refused = record(Level::Error, ACCESS, "GET / 502").line(Format::Colour);
+        assert_eq!(refused, "\x1b[2mrunsd:\x1b[0m \x1b[1;31mGET / 502\x1b[0m\n");
+        assert!(!record(Level::Error, "dns", "a").line(Format::Text).contains('\x1b'));
     }
 }

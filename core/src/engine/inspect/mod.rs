@@ -15,6 +15,7 @@ pub use explain::explain;
 pub use report::{Finding, Report, Verdict};
 
 use super::base::Plans;
+use crate::net::{Clock, SystemClock};
 use crate::telemetry::{Level, Log, Sink};
 
 /// What the report tells needs no log line beside it; who asks for more than
@@ -23,5 +24,6 @@ fn quiet(plans: Plans) -> Plans {
     if plans.log.enabled(Level::Info) {
         return plans;
     }
-    Plans { log: Log::new(Level::Error, Sink::Callback(Box::new(|_| {}))), ..plans }
+    let nowhere = Sink::Callback(Box::new(|_| {}));
+    Plans { log: Log::new(Level::Error, nowhere, || SystemClock.now()), ..plans }
 }

@@ -29,6 +29,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+/// The library that is built in, by its name.
+pub const TLS_LIBRARY: &str = if cfg!(feature = "native-tls") { "native-tls" } else { "rustls" };
+
 /// What to offer in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alpn {

@@ -13,6 +13,7 @@ use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{self, Way};
 use crate::proxy::h2::Call;
+use crate::proxy::note::Note;
 use crate::proxy::policy::Carry;
 use crate::proxy::pool::{self, H1};
 use crate::proxy::{Shared, Upstream};
@@ -55,10 +56,14 @@ pub(super) async fn call(
 ) -> Next {
     shared.tasks.counters().proxy_requests.add();
     let asked = Asked::of(&scratch.request, client.buffer.readable());
+    client.note = Note::of_h1(shared, &scratch.request, client.buffer.readable());
     match attempt(shared, client, scratch, (&asked, length)).await {
         Ok(next) => next,
         Err(error) => {
             client.refuse(shared, &error, Some(&asked)).await;
+            if client.buffer.consumed() == 0 {
+                client.buffer.consume(length);
+            }
             Next::Close
         }
     }
@@ -82,14 +87,17 @@ async fn attempt(
         Way::Draw => {
             client.buffer.consume(length);
             forward::accept_connect(client.out.bytes());
+            client.note.answered(200);
             return Ok(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone });
         }
         Way::Tunnel(stream) => {
             client.buffer.consume(length);
             forward::accept_connect(client.out.bytes());
+            client.note.answered(200);
             return Ok(Next::Tunnel(stream, Buffer::default()));
         }
     };
+    client.note.leads_to(&target);
     let brings_token = carrier(&scratch.request, buffer) == Carry::Nothing;
     let token = if brings_token { None } else { shared.token(&target).await? };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
@@ -158,12 +166,12 @@ async fn converse(
         let head = &mut scratch.response;
         let mut exchange =
             Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));
-        match poll_fn(|context| exchange.poll(context)).await {
+        let outcome = poll_fn(|context| exchange.poll(context)).await;
+        let refusal = exchange.refusal;
+        match outcome {
             Outcome::Done { app, service: keeps } => {
-                if let Some(token) =
-                    calling.token.as_deref().filter(|_| scratch.response.status == 403)
-                {
-                    shared.forbidden(&target, token);
+                if refusal && calling.token.is_some() {
+                    shared.refused(&target, scratch.response.status);
                 }
                 scratch.download.swap_empty(&mut service.buffer);
                 if keeps {
@@ -233,7 +241,8 @@ async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyErro
             if found.as_ref().is_ok_and(|service| service.reused) {
                 shared.tasks.counters().upstream_reused.add();
             }
-            found
+            // It was opened for whatever name a resolver asked for.
+            found.map_err(|error| error.calling(&target.name))
         }
         None => open(shared, target).await,
     }

@@ -8,6 +8,7 @@ use crate::net::{BoxFuture, Buffer, HungUp, Outgoing, Stream, Tcp};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
 use crate::proxy::limits::{HEAD_ROOM, HEAD_TIME, HELD, LINGER, LOOK};
+use crate::proxy::note::Note;
 use crate::proxy::timers::Timers;
 use futures_lite::AsyncWriteExt;
 use futures_lite::future::poll_fn;
@@ -27,6 +28,8 @@ pub(super) struct Client {
     /// A final response has begun: no other can take its place.
     pub(super) begun: bool,
     pub(super) timers: Timers,
+    /// What is noted of the request under way.
+    pub(super) note: Note,
 }
 
 /// The vectors that one request hands to the next.
@@ -76,7 +79,7 @@ pub(in crate::proxy) async fn serve(
     mut late: Option<BoxFuture<'static, ()>>,
 ) -> Option<(Tcp, Buffer)> {
     let (out, timers) = (Outgoing::default(), shared.timers.clone());
-    let mut client = Client { tcp, buffer, out, begun: false, timers };
+    let mut client = Client { tcp, buffer, out, begun: false, timers, note: Note::default() };
     let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
@@ -84,6 +87,9 @@ pub(in crate::proxy) async fn serve(
         let next = match client.read_head(&mut scratch.request, &mut draining, late.take()).await {
             Read::End => return None,
             Read::Refused(error) => {
+                shared.tasks.counters().proxy_requests.add();
+                client.note = Note::of_unread(shared);
+                client.note.received(client.buffer.readable().len() as u64);
                 client.refuse(shared, &error, None).await;
                 Next::Close
             }
@@ -99,6 +105,9 @@ pub(in crate::proxy) async fn serve(
                 }
             }
         };
+        if !matches!(next, Next::Tunnel(..)) {
+            client.end_request();
+        }
         match next {
             Next::Again => {
                 // Thousands of connections are idle most of the time.
@@ -121,6 +130,7 @@ pub(in crate::proxy) async fn serve(
             }
             Next::Tunnel(mut stream, from_service) => {
                 drop(scratch);
+                client.note.tunnels();
                 relay(client, &mut stream, from_service).await;
                 return None;
             }
@@ -129,9 +139,9 @@ pub(in crate::proxy) async fn serve(
 }
 
 async fn relay(client: Client, stream: &mut Stream, rest: Buffer) {
-    let Client { mut tcp, buffer, out, timers, .. } = client;
+    let Client { mut tcp, buffer, out, timers, mut note, .. } = client;
     let mut ends = Ends { both: [tcp.clone(), stream.tcp().clone()], in_order: false };
-    let relayed = tunnel((&mut tcp, buffer, out), (stream, rest), &timers).await;
+    let relayed = tunnel((&mut tcp, buffer, out), (stream, rest), &timers, &mut note).await;
     ends.in_order = relayed.is_ok();
 }
 
@@ -280,13 +290,23 @@ impl Client {
         asked: Option<&Asked>,
     ) {
         shared.tasks.counters().proxy_errors.add();
-        shared.tasks.log().debug("proxy", format_args!("{error}"));
-        let mut answer = error.answer();
+        let about = shared.about(self.note.target().map(|target| &**target));
+        shared.tell(error, &about);
+        let mut answer = error.answer(&about);
+        let grpc = asked.is_some_and(|asked| asked.grpc);
+        self.note.refused(error, answer.status, grpc.then_some(answer.grpc.0));
         if asked.is_some_and(|asked| asked.head) {
             answer.body.clear();
         }
-        write_answer(self.out.bytes(), &answer, asked.is_some_and(|asked| asked.grpc));
+        write_answer(self.out.bytes(), &answer, grpc);
         let _ = shared.timers.deadline(HEAD_TIME, self.flush()).await;
+    }
+
+    /// The request is over: its sizes are those of what was used and sent.
+    fn end_request(&mut self) {
+        self.note.received(self.buffer.take_consumed());
+        self.note.sent(self.out.take_sent());
+        self.note = Note::default();
     }
 
     /// After a panic: an answer, if none has begun.

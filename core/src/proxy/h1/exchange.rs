@@ -11,6 +11,7 @@ use crate::http1::{
 };
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing};
+use crate::proxy::explain::may_be_refusal;
 use crate::proxy::h2::Decoding;
 use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, RECORD, REPLAY, TURN};
 use crate::proxy::pool::H1;
@@ -83,6 +84,8 @@ pub(super) struct Exchange<'a> {
     pub(super) keep_alive: bool,
     /// Whether a refused token may be exchanged for another one.
     pub(super) renewable: bool,
+    /// Whether the platform may have refused in the service's place.
+    pub(super) refusal: bool,
     download: Download,
     service_keep: bool,
     heard: bool,
@@ -113,6 +116,7 @@ impl<'a> Exchange<'a> {
             head,
             keep_alive,
             renewable,
+            refusal: false,
             download: Download::Head,
             service_keep: true,
             heard: false,
@@ -264,6 +268,7 @@ impl<'a> Exchange<'a> {
         match self.head.status {
             101 if self.asked.upgrade && self.upload.is_over() => {
                 write_interim(out, (self.head, buffer), self.target);
+                self.client.note.answered(101);
                 self.service.buffer.consume(length);
                 return Err(Outcome::Switched);
             }
@@ -295,6 +300,8 @@ impl<'a> Exchange<'a> {
         let out = self.client.out.bytes();
         response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
         self.client.begun = true;
+        self.client.note.answered(self.head.status);
+        self.refusal = may_be_refusal(self.head, buffer);
         self.keep_alive = shape.keep_alive;
         self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
         self.upload.out.keep(false);

@@ -93,10 +93,19 @@ pub(super) fn proxy_by(clock: Arc<dyn Clock>, service: SocketAddr, forward: bool
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let drain = Drain::default();
-        let config = Config { upstream: Upstream::Same, forward, refuse_pages: forward };
+        let config =
+            Config { upstream: Upstream::Same, forward, refuse_pages: forward, access_log: false };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
         let (tasks, dialer) = (executing.tasks(), Arc::new(dialer));
-        let proxy = Proxy::new(config, tasks, names, tokens, dialer, drain.watch(), clock);
+        let proxy = Proxy::new(
+            config,
+            tasks,
+            names,
+            tokens,
+            dialer,
+            (drain.watch(), Arc::default()),
+            clock,
+        );
         proxy.serve(vec![listener]);
         let _ = executing.run(told.recv());
     });

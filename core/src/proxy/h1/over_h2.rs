@@ -307,6 +307,7 @@ impl AppSide for Side<'_> {
             self.keep_alive && !self.unsent,
         );
         self.client.begun = true;
+        self.client.note.answered(head.status().as_u16());
         let out = self.client.out.bytes();
         write_lines(out, &head);
         if !measured && shape.framing == Framing::Length(0) {

@@ -2,6 +2,7 @@
 
 use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp};
 use crate::proxy::limits::{HELD, TUNNEL_LINGER, TURN};
+use crate::proxy::note::Note;
 use crate::proxy::timers::Timers;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -78,14 +79,16 @@ impl Way {
 /// Relays until both directions have ended, or one has and the other is silent
 /// for a while. `Err`: a side broke off, and the other must be told so.
 pub(in crate::proxy) async fn tunnel(
-    (app, from_app, to_app): (&mut Tcp, Buffer, Outgoing),
+    (app, mut from_app, to_app): (&mut Tcp, Buffer, Outgoing),
     (service, from_service): (&mut Stream, Buffer),
     timers: &Timers,
+    note: &mut Note,
 ) -> io::Result<()> {
+    note.received(from_app.take_consumed());
     let mut up = Way::new(from_app, Outgoing::default());
     let mut down = Way::new(from_service, to_app);
     let mut linger: Option<BoxFuture<'static, ()>> = None;
-    poll_fn(|context| {
+    let ended = poll_fn(|context| {
         for _ in 0..TURN {
             let moved = up.poll(context, app, service)? | down.poll(context, service, app)?;
             let ended = [&up, &down].iter().filter(|way| way.state == WayState::Closed).count();
@@ -105,6 +108,9 @@ pub(in crate::proxy) async fn tunnel(
         // Others must have their turn, however fast these two are.
         context.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await
+    });
+    let ended = ended.await;
+    note.received(up.out.take_sent());
+    note.sent(down.out.take_sent());
+    ended
 }

@@ -6,6 +6,7 @@ use crate::auth::IdToken;
 use crate::names::Target;
 use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
+use crate::proxy::explain::may_be_refusal_h2;
 use crate::proxy::policy::{self, Carry};
 use h2::Reason;
 use http::header::{self, HeaderMap};
@@ -115,8 +116,8 @@ impl<'a> Call<'a> {
 
     /// Tells the log of a refusal that the service's access policy may explain.
     pub(in crate::proxy) fn explain(&self, head: &Response<()>) {
-        if let (StatusCode::FORBIDDEN, Some(token)) = (head.status(), &self.token) {
-            self.shared.forbidden(&self.target, token);
+        if self.token.is_some() && may_be_refusal_h2(head.status(), head.headers()) {
+            self.shared.refused(&self.target, head.status().as_u16());
         }
     }
 }

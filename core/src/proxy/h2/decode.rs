@@ -25,6 +25,8 @@ pub(in crate::proxy) struct Decoding {
     kept: Option<Vec<u8>>,
     /// What is to be passed on anew, before everything else.
     again: Bytes,
+    /// How many bytes have been taken from the connection's buffer.
+    passed: u64,
 }
 
 /// Why a body did not arrive.
@@ -48,6 +50,7 @@ impl Decoding {
             over: false,
             kept: None,
             again: Bytes::new(),
+            passed: 0,
         }
     }
 
@@ -79,6 +82,16 @@ impl Decoding {
             Body::Length(left) => Some(left + self.payload as u64),
             _ => None,
         }
+    }
+
+    /// How many bytes have been passed on; what was passed on again counts once.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// The trailers, once they have come.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 
     /// Whether a second attempt can send it from its beginning.
@@ -153,6 +166,7 @@ impl Decoding {
             let piece = Bytes::copy_from_slice(piece);
             buffer.consume(count);
             self.payload -= count;
+            self.passed += piece.len() as u64;
             piece
         } else {
             self.again.split_to(count)

@@ -11,6 +11,7 @@ use crate::names::Target;
 use crate::proxy::Shared;
 use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
+use crate::proxy::note::Note;
 use crate::proxy::policy::Carry;
 use crate::proxy::pool::{H2Pool, Way};
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub(super) struct Reply {
     stream: Option<SendStream<Bytes>>,
     /// The response is its head alone.
     bare: bool,
+    /// What is noted of the request.
+    pub(super) note: Note,
 }
 
 /// A response whose head is there.
@@ -54,12 +57,14 @@ pub(super) async fn run(
 ) {
     let (head, body) = request.into_parts();
     let (grpc, method) = (fields::is_grpc(&head.headers), head.method.clone());
-    let reply = Reply { respond, stream: None, bare: false };
+    let note = Note::of_h2(shared, &head);
+    let reply = Reply { respond, stream: None, bare: false, note };
     let mut app = AppStream { reply, upload: Intake::keeping(body) };
     let ended = {
         let exchange = pin!(exchange(shared, head, &mut app));
         shared.tasks.guard("HTTP/2 exchange", exchange).await
     };
+    app.reply.note.received(app.upload.passed());
     let failure = match ended {
         Ok(Ok(())) | Ok(Err(Failure::Gone)) => return,
         Ok(Err(failure)) => failure,
@@ -69,8 +74,11 @@ pub(super) async fn run(
     match (failure, &reply.stream) {
         (Failure::Answer(error), None) => {
             shared.tasks.counters().proxy_errors.add();
-            shared.tasks.log().debug("proxy", format_args!("answered with an error: {error}"));
-            answer::send(&mut reply.respond, &error, grpc, &method);
+            let about = shared.about(reply.note.target().map(|target| &**target));
+            shared.tell(&error, &about);
+            let answer = error.answer(&about);
+            reply.note.refused(&error, answer.status, grpc.then_some(answer.grpc.0));
+            reply.note.sent(answer::send(&mut reply.respond, answer, grpc, &method));
         }
         (Failure::Reset(reason), _) => reply.respond.send_reset(reason),
         (_, Some(_)) => reply.respond.send_reset(Reason::INTERNAL_ERROR),
@@ -87,6 +95,7 @@ async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Res
         return Err(ProxyError::Page.into());
     }
     let target = unless_gone(app, shared.target(&host)).await??;
+    app.reply.note.leads_to(&target);
     let mut call = Call::new(shared, target, head);
     if call.carry != Carry::Nothing {
         call.token = unless_gone(app, shared.token(&call.target)).await??;
@@ -214,6 +223,10 @@ impl AppSide for AppStream {
             return Poll::Ready(Ok(()));
         }
         let forwarded = from.poll_forward(context, self.reply.stream()?);
+        if forwarded.is_ready() {
+            self.reply.note.sent(from.passed());
+            from.trailers().into_iter().for_each(|fields| self.reply.note.ended_with(fields));
+        }
         forwarded.map_err(|broken| download_failure(&broken))
     }
 
@@ -252,6 +265,7 @@ impl Reply {
     ) -> Result<(), Failure> {
         fields::clean(head.headers_mut());
         fields::rewrite_location(head.headers_mut(), target);
+        self.note.answered_with(head.status().as_u16(), head.headers());
         let stream = self.respond.send_response(head, ended).map_err(|_| Failure::Gone)?;
         (self.stream, self.bare) = (Some(stream), ended);
         Ok(())

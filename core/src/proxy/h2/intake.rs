@@ -32,10 +32,10 @@ pub(in crate::proxy) struct Intake {
     /// of the question.
     kept: Option<Vec<Bytes>>,
     kept_bytes: usize,
-    /// How many bytes have been passed on, once or more.
-    passed: u64,
     /// What of `waiting` had been passed on before, and its window given back.
     replayed: usize,
+    /// How many bytes have been passed on; what was passed on again counts once.
+    passed: u64,
 }
 
 /// Why a body did not arrive.
@@ -59,8 +59,8 @@ impl Intake {
             end,
             kept: None,
             kept_bytes: 0,
-            passed: 0,
             replayed: 0,
+            passed: 0,
         }
     }
 
@@ -154,13 +154,23 @@ impl Intake {
         let front = self.waiting.front_mut()?;
         let piece =
             if front.len() <= most { self.waiting.pop_front()? } else { front.split_to(most) };
-        self.passed += piece.len() as u64;
         let again = piece.len().min(self.replayed);
         self.replayed -= again;
+        self.passed += (piece.len() - again) as u64;
         // Fails only when the stream has gone, which the next read reports.
         let _ = self.from.flow_control().release_capacity(piece.len() - again);
         self.keep(&piece);
         Some(piece)
+    }
+
+    /// How many bytes have been passed on; what was passed on again counts once.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// The trailers, once they have come.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.end.as_ref().and_then(Option::as_ref)
     }
 
     fn keep(&mut self, piece: &Bytes) {
@@ -171,11 +181,6 @@ impl Intake {
             }
             _ => self.kept = None,
         }
-    }
-
-    /// How many bytes have been passed on, once or more.
-    pub(super) fn passed(&self) -> u64 {
-        self.passed
     }
 
     /// How many bytes wait to be passed on; at least the first piece of them.

@@ -240,7 +240,10 @@ impl Begun {
                 }
             })
         });
-        downloading.await?;
+        let downloaded = downloading.await;
+        reply.note.sent(download.passed());
+        download.trailers().into_iter().for_each(|fields| reply.note.ended_with(fields));
+        downloaded?;
         // A response that is complete before its request ends the exchange: the
         // app's stream is reset without an error (RFC 9113 §8.1), and the
         // connection, in the middle of a request, is of no use.

@@ -210,6 +210,11 @@ impl H1Pool {
         }
     }
 
+    /// How many are idle.
+    pub(in crate::proxy) fn kept(&self) -> usize {
+        self.idle.each().map(|idle| idle.values().map(Vec::len).sum::<usize>()).sum()
+    }
+
     /// Closes every idle connection.
     pub(in crate::proxy) fn clear(&self) {
         for mut idle in self.idle.each() {

@@ -131,6 +131,13 @@ impl H2Pool {
         });
     }
 
+    /// How many are open.
+    pub(in crate::proxy) fn kept(&self) -> usize {
+        let of =
+            |origins: &Origins| origins.plain.connections.len() + origins.secure.connections.len();
+        self.origins().values().map(of).sum()
+    }
+
     /// Lets go of every connection; those with streams end with their last.
     pub(in crate::proxy) fn clear(&self) {
         for origins in self.origins().values_mut() {

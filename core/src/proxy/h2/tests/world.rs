@@ -110,9 +110,9 @@ impl World {
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false, refuse_pages: false };
+        let config = Config { upstream, forward: false, refuse_pages: false, access_log: false };
         let (directory, purse) = (names.clone(), tokens.clone());
-        let (at_work, watch) = (tasks.clone(), drain.watch());
+        let (at_work, watch) = (tasks.clone(), (drain.watch(), Arc::default()));
         let serving = Proxy::new(config, at_work, directory, purse, dialer, watch, clock);
         serving.serve(vec![listener]);
         World {

@@ -1,0 +1,53 @@
+//! The admin endpoint of an engine that is part of a program.
+
+use crate::engine::{Engine, ErrorKind, Mode};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+fn ask(address: SocketAddr, line: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_embedded_engine_has_one_at_a_port_of_the_kernels_choice() {
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    let engine = builder.set("admin_addr", "127.0.0.1:0").start().unwrap();
+    let address = engine.admin_addr().unwrap();
+    assert!(ask(address, "GET /readyz").starts_with("HTTP/1.1 200 "));
+    let metrics = ask(address, "GET /metrics");
+    assert!(metrics.contains("\nrunsd_proxy_requests_total 0\n"), "{metrics}");
+    let config = ask(address, "GET /config");
+    assert!(config.contains("\"origin\": \"key\""), "{config}");
+    assert!(config.contains("\"mode\": \"proxy\""), "{config}");
+    // The program that the engine is part of stops it, and nobody else.
+    assert!(ask(address, "POST /quitquitquit").starts_with("HTTP/1.1 409 "));
+    engine.stop(Duration::ZERO).unwrap();
+    assert!(TcpStream::connect(address).is_err(), "it is gone with its engine");
+}
+
+#[test]
+fn a_taken_port_is_told_and_leaves_nothing_behind() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    let error = builder.set("admin_addr", &address).start().map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().contains("--admin-addr"), "{error}");
+}
+
+#[test]
+fn the_mode_off_serves_none_and_says_so() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let builder = Engine::builder().environment(|_| None).set("admin_addr", "127.0.0.1:0");
+    let engine = builder.log(move |record| drop(tell.send(record.message.to_owned()))).start();
+    let engine = engine.unwrap();
+    assert_eq!((engine.mode(), engine.admin_addr()), (Mode::Off, None));
+    engine.stop(Duration::ZERO).unwrap();
+    assert!(told.iter().any(|said| said.contains("no admin endpoint at 127.0.0.1:0")));
+}

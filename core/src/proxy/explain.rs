@@ -1,0 +1,119 @@
+//! What went wrong, told once and with what mends it: refusals of the platform
+//! in a service's place, and the proxy's own errors.
+
+use super::Shared;
+use super::error::{About, ProxyError};
+use crate::cloudrun;
+use crate::http1::{Known, ResponseHead};
+use crate::names::Target;
+use http::{HeaderMap, StatusCode, header};
+use std::sync::PoisonError;
+
+use super::verdict::is_invalid_token;
+
+/// Refusals that are remembered as told.
+const TOLD: usize = 256;
+
+impl Shared {
+    /// What is known of a call to `target`, for an error that names it.
+    pub(super) fn about(&self, target: Option<&Target>) -> About {
+        let Some(target) = target else { return About::default() };
+        About {
+            service: Some((target.name.clone(), target.host.clone())),
+            caller: self.caller(target),
+        }
+    }
+
+    /// Whom the token for `target` proves, if there is one.
+    fn caller(&self, target: &Target) -> Option<String> {
+        let token = self.tokens.ready(target.audience.as_deref()?)?;
+        token.email().map(str::to_owned)
+    }
+
+    /// A service has answered with a status that the platform may have given in
+    /// its place: said once for each service and status. The answer passes.
+    pub(super) fn refused(&self, target: &Target, status: u16) {
+        {
+            let mut told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() >= TOLD || !told.insert((target.host.clone(), status)) {
+                return;
+            }
+        }
+        let caller = self.caller(target);
+        if let Some(text) = cloudrun::refusal(status, target, caller.as_deref()) {
+            self.tasks.log().warn("proxy", format_args!("{text}"));
+        }
+    }
+
+    /// Tells the log of an error that the proxy answers with. What the app alone
+    /// can mend, and what its source has told already, is for whoever looks.
+    pub(super) fn tell(&self, error: &ProxyError, about: &About) {
+        let log = self.tasks.log();
+        if error.is_news() {
+            log.warn("proxy", format_args!("{}", error.told(about)));
+        } else {
+            log.debug("proxy", format_args!("{}", error.told(about)));
+        }
+    }
+}
+
+/// Whether a response may be the platform's own refusal: by its status, and by
+/// what the platform says with it.
+pub(super) fn may_be_refusal(head: &ResponseHead, buffer: &[u8]) -> bool {
+    let any = |known, matches: fn(&[u8]) -> bool| {
+        let mut fields = head.fields().iter().filter(|field| field.known == known);
+        fields.any(|field| matches(field.value.in_buffer(buffer)))
+    };
+    match head.status {
+        401 => any(Known::WwwAuthenticate, is_invalid_token),
+        403 => true,
+        404 => any(Known::ContentType, is_page),
+        _ => false,
+    }
+}
+
+/// The same of a response with these fields.
+pub(super) fn may_be_refusal_h2(status: StatusCode, fields: &HeaderMap) -> bool {
+    let any = |name: header::HeaderName, matches: fn(&[u8]) -> bool| {
+        fields.get_all(name).iter().any(|value| matches(value.as_bytes()))
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => any(header::WWW_AUTHENTICATE, is_invalid_token),
+        StatusCode::FORBIDDEN => true,
+        StatusCode::NOT_FOUND => any(header::CONTENT_TYPE, is_page),
+        _ => false,
+    }
+}
+
+fn is_page(content_type: &[u8]) -> bool {
+    content_type.get(..9).is_some_and(|begin| begin.eq_ignore_ascii_case(b"text/html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::Limits;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_may_be_the_platforms_is_told_from_a_services_own() {
+        let invalid = ("www-authenticate", "Bearer error=\"invalid_token\"");
+        for (status, (name, value), expected) in [
+            (401, invalid, true),
+            (401, ("www-authenticate", "Basic realm=x"), false),
+            (403, ("content-type", "application/json"), true),
+            (404, ("content-type", "text/html; charset=UTF-8"), true),
+            (404, ("content-type", "application/json"), false),
+            (200, ("content-type", "text/html"), false),
+        ] {
+            let text = format!("HTTP/1.1 {status} X\r\n{name}: {value}\r\n\r\n");
+            let mut head = ResponseHead::default();
+            head.parse(text.as_bytes(), Limits::default()).unwrap().unwrap();
+            assert_eq!(may_be_refusal(&head, text.as_bytes()), expected, "{text}");
+            let mut fields = HeaderMap::new();
+            fields.insert(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(may_be_refusal_h2(status, &fields), expected, "{text}");
+        }
+    }
+}
