@@ -84,7 +84,7 @@ figures:
 book:
 	@tests/setup book
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict --config-file docs/book/mkdocs.yml
-	@echo "target/book/index.html"
+	@echo "to read it, with its search: python3 -m http.server --directory target/book"
 
 release:
 	@.ci/release $(VERSION)
