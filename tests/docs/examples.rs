@@ -101,7 +101,11 @@ fn every_image_reaches_a_service_by_name() {
         }
         let world = World::default();
         let ran = run_image(&world, &file, "http://hello/");
-        let expected = if file.contains("nonroot") { "200 by proxy" } else { "200" };
+        let expected = match file.rsplit('/').next() {
+            Some("nonroot.Dockerfile") => "200 as 65534:65534 by proxy",
+            Some("distroless.Dockerfile") => "200 as 65532:65532",
+            _ => "200 as 0:0",
+        };
         assert_eq!((ran.code, ran.out.trim()), (Some(0), expected), "{file}: {ran:#?}");
         let served = world.sim.front().requests();
         assert_eq!(served.len(), 1, "{file}: {served:?}");
