@@ -7,6 +7,8 @@
 mod args;
 mod completions;
 mod legacy;
+#[cfg(test)]
+mod manual;
 mod process;
 mod run;
 

@@ -10,7 +10,7 @@
 
 mod config;
 #[cfg(test)]
-mod documents;
+pub(crate) mod documents;
 mod layers;
 mod table;
 mod values;

@@ -1,0 +1,5 @@
+# runsd alone, for the sidecar of service-sidecar.yaml and job.yaml.
+FROM scratch
+COPY runsd /runsd
+ENTRYPOINT ["/runsd"]
+CMD ["serve"]
