@@ -9,7 +9,7 @@ use super::environment::{self, Lookup};
 use super::error::Error;
 use super::handle::Engine;
 use crate::net::{Clock, SystemClock};
-use crate::settings::{self, Config, Layer, Origin};
+use crate::settings::{self, Layer, Origin};
 use crate::telemetry::{Log, Record, Sink};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -177,7 +177,8 @@ impl Builder {
     }
 
     /// Reads every source and checks it.
-    pub(crate) fn config(&self) -> Result<Config, Error> {
+    #[cfg(any(feature = "cli", test))]
+    pub(crate) fn config(&self) -> Result<settings::Config, Error> {
         settings::resolve(&self.layers()).map_err(|problems| Error::config(&problems))
     }
 
