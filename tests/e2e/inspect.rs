@@ -115,6 +115,9 @@ fn what_is_wrong_with_a_name_is_said() {
     says(&explain(&["api.example.com"]), "name", "failure", &["--route api.example.com="]);
     says(&explain(&["metadata"]), "url", "failure", &["reserved"]);
     says(&explain(&["--allow", "other", "hello"]), "url", "failure", &["--allow"]);
+    says(&explain(&["https://hello/a"]), "name", "failure", &["http:// on port 80 alone"]);
+    says(&explain(&["hello:8080"]), "name", "failure", &["call a service as http://hello"]);
+    says(&doctor(&world, &["https://hello"]), "name", "failure", &["http:// on port 80 alone"]);
     let ran = world.run_plain(&["explain", "he_llo"]);
     assert!(ran.out.starts_with("FAILED   name  \"he_llo\""), "{}", ran.out);
     assert!(ran.out.lines().all(|line| line.len() <= 100), "{}", ran.out);

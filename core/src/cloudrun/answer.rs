@@ -33,9 +33,9 @@ pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> String {
         (404, Some((service, region, project)), _) => format!(
             "is there a service {service} in {region}? See: gcloud run services list \
              --project={project}. If there is, its default URL is disabled (give another with \
-             --route {}=URL), or its ingress is internal (let the call leave through the VPC), or \
-             the tag is none of its own",
-            target.name
+             --route {}=URL), or its ingress is internal (let the call leave through the VPC){}",
+            target.name,
+            if target.host.contains("---") { ", or the tag is none of its own" } else { "" }
         ),
         _ => meaning(status).unwrap_or("see the logs of the service").to_owned(),
     }

@@ -158,7 +158,7 @@ impl ProxyError {
                  reached (runsd doctor)",
             ),
             ProxyError::Token { .. } => {
-                Some("check which service account this service runs as (runsd doctor)")
+                Some("runsd doctor tells which account or credentials are used here")
             }
             _ => None,
         }

@@ -47,7 +47,12 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     let resolv_conf = ResolvConf::parse(&original.bytes);
     let base = Base::start(&plans, &resolv_conf)?;
     if nested {
-        machine::dns_path(&mut report, &plans, &original, name);
+        machine::dns_path(
+            &mut report,
+            &plans,
+            &original,
+            name.and_then(|name| super::typed(name).ok()),
+        );
     } else if plan.mode == Mode::Full {
         machine::ports(&mut report, &plans, &base)?;
         machine::resolv_conf(&mut report, &plans);
@@ -57,8 +62,9 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     date.into_iter().for_each(|date| clock(&mut report, date, "the metadata server"));
     machine::credentials(&mut report, &plans);
     machine::certificates(&mut report, &base);
-    match name {
-        Some(name) => service(&mut report, &plans, &base, name),
+    match name.map(super::typed) {
+        Some(Ok(name)) => service(&mut report, &plans, &base, name),
+        Some(Err((what, remedy))) => report.fail("name", what, Some(remedy)),
         None => machine::place(&mut report, &plans, &base),
     }
     base.stop(Duration::ZERO);

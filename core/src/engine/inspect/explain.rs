@@ -28,6 +28,13 @@ pub fn explain(builder: Builder, name: &str) -> Result<Report, Error> {
     crate::sys::claim_process().map_err(Error::forked)?;
     let (plans, _log) = builder.plans()?;
     let mut report = Report::default();
+    let name = match super::typed(name) {
+        Ok(name) => name,
+        Err((what, remedy)) => {
+            report.fail("name", what, Some(remedy));
+            return Ok(report);
+        }
+    };
     let plans = Plans { as_if_there: true, ..super::quiet(plans) };
     let original = takeover::original(&plans).unwrap_or_default();
     let base = Base::start(&plans, &ResolvConf::parse(&original.bytes))?;
