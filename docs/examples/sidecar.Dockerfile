@@ -1,4 +1,4 @@
-# runsd alone, for the sidecar of service-sidecar.yaml and job.yaml.
+# runsd alone, for the sidecar of service-sidecar.yaml.
 FROM scratch
 COPY runsd /runsd
 ENTRYPOINT ["/runsd"]
