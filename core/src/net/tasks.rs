@@ -4,6 +4,7 @@
 //! logged. Rooms hold [`Tasks`], which does not keep the executor alive: the
 //! tasks hold it in turn, and such a ring would never be freed.
 
+use super::BoxFuture;
 use super::reactor::Reactor;
 use super::time::sleep;
 use crate::telemetry::{Counters, Log};
@@ -79,11 +80,15 @@ impl Tasks {
     /// Starts `future` and lets it run until it ends or the engine leaves.
     /// `what` names it in the log, such as `proxy connection`.
     pub fn spawn(&self, what: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        // Boxed first: each layer around a future would hold it twice, as what
+        // it was given and as what it waits for. And of one type: the layers
+        // are compiled once, and not for each of thirty tasks.
+        self.start(what, Box::pin(future));
+    }
+
+    fn start(&self, what: &'static str, future: BoxFuture<'static, ()>) {
         if let Some(executor) = self.0.executor.upgrade() {
             let this = self.clone();
-            // Boxed first: each layer around a future would hold it twice, as
-            // what it was given and as what it waits for.
-            let future = Box::pin(future);
             let guarded = async move {
                 let _ = this.guard(what, future).await;
             };
@@ -98,6 +103,10 @@ impl Tasks {
         what: &'static str,
         future: impl Future<Output = String> + Send + 'static,
     ) {
+        self.start_vital(what, Box::pin(future));
+    }
+
+    fn start_vital(&self, what: &'static str, future: BoxFuture<'static, String>) {
         let this = self.clone();
         self.spawn(what, async move {
             let cause = match this.guard(what, future).await {
@@ -118,15 +127,17 @@ impl Tasks {
         what: &'static str,
         future: F,
     ) -> Result<F::Output, Panicked> {
-        AssertUnwindSafe(future).catch_unwind().await.map_err(|cause| {
-            self.0.counters.panics.add();
-            let (said, place) = (said(&*cause), crate::sys::last_panic());
-            self.0.log.error(
-                "engine",
-                format_args!("internal error in {what}{place}: {said}; please report it"),
-            );
-            Panicked
-        })
+        AssertUnwindSafe(future).catch_unwind().await.map_err(|cause| self.panicked(what, &*cause))
+    }
+
+    fn panicked(&self, what: &'static str, cause: &(dyn Any + Send)) -> Panicked {
+        self.0.counters.panics.add();
+        let (said, place) = (said(cause), crate::sys::last_panic());
+        self.0.log.error(
+            "engine",
+            format_args!("internal error in {what}{place}: {said}; please report it"),
+        );
+        Panicked
     }
 
     /// The engine's counters.
