@@ -16,9 +16,12 @@ PREFIX ?= /usr/local
 NATIVE := --package runsd --no-default-features --features cli,native-tls
 
 TARGET ?= $(HOST)
-PACKED := -C link-arg=-Wl,-z,pack-relative-relocs
+# Packed relocations, one copy of equal functions, and functions put into their
+# callers only where they are small: for a command of at most 5 MB.
+PACKED := -C link-arg=-Wl,-O2,-z,pack-relative-relocs,--icf=all -C llvm-args=-inline-threshold=50
 # What is built somewhere else is the same to the last byte.
-REMAP := --remap-path-prefix=$(CURDIR)=runsd --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+CRATES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
+REMAP := --remap-path-prefix=$(CURDIR)=runsd $$(printf -- '--remap-path-prefix=%s=crates ' $(CRATES)/*)
 
 .PHONY: help demo test dist command library install wheel deb lint native-tls header docs figures \
 	book release clean
@@ -34,13 +37,13 @@ demo:
 dist: command library wheel deb
 	@ls -l target/dist/*
 
-# One file that needs nothing of the system it runs on. Packed relocations, where
-# the linker has them, make it a hundred kilobytes smaller. Another TARGET's
-# stands in a folder of its name.
+# One file that needs nothing of the system it runs on. Another TARGET's stands
+# in a folder of its name.
 command: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
 command:
 	@.ci/target $(TARGET)
-	RUSTFLAGS='-C target-feature=+crt-static $(REMAP)' $(CARGO) rustc --release --target $(TARGET) \
+	$(CARGO) fetch --quiet --locked
+	RUSTFLAGS="-C target-feature=+crt-static $(REMAP)" $(CARGO) rustc --release --target $(TARGET) \
 		--package runsd --bin runsd -- $(if $(filter x86_64%,$(TARGET)),$(PACKED))
 	@install -D -m 755 target/$(TARGET)/release/runsd \
 		target/dist/$(if $(filter $(HOST),$(TARGET)),,$(TARGET)/)runsd
