@@ -20,16 +20,12 @@ pub fn is_front_ends(status: u16, challenge: Option<&str>, body: &str) -> bool {
 /// the account of the token that was sent.
 pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> String {
     match (status, service_of(&target.host), caller) {
-        (403, Some((service, region, project)), Some(email)) => {
-            let kind =
-                if email.ends_with("gserviceaccount.com") { "serviceAccount" } else { "user" };
-            format!(
-                "permit the caller: gcloud run services add-iam-policy-binding {service} \
-                 --region={region} --project={project} --member={kind}:{email} \
-                 --role=roles/run.invoker; or, if its ingress is internal, let the call leave \
-                 through the VPC"
-            )
-        }
+        (403, Some((service, region, project)), Some(email)) => format!(
+            "permit the caller: gcloud run services add-iam-policy-binding {service} \
+             --region={region} --project={project} --member={} --role=roles/run.invoker; or, if \
+             its ingress is internal, let the call leave through the VPC",
+            member(email)
+        ),
         (404, Some((service, region, project)), _) => format!(
             "is there a service {service} in {region}? See: gcloud run services list \
              --project={project}. If there is, its default URL is disabled (give another with \
@@ -41,13 +37,20 @@ pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> String {
     }
 }
 
+/// An account as access policies name it: whoever tries things out at home calls
+/// as a user.
+pub(super) fn member(email: &str) -> String {
+    let kind = if email.ends_with("gserviceaccount.com") { "serviceAccount" } else { "user" };
+    format!("{kind}:{email}")
+}
+
 /// Service, region and project of a host that is made of them.
-fn service_of(host: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn service_of(host: &str) -> Option<(&str, &str, &str)> {
     let (label, region) = host.strip_suffix(URL_ZONE)?.strip_suffix('.')?.split_once('.')?;
     let untagged = label.split_once("---").map_or(label, |(_, rest)| rest);
     let (service, project) = untagged.rsplit_once('-')?;
     let numbered = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
-    numbered.then_some((service, region, project))
+    (numbered && region.contains('-')).then_some((service, region, project))
 }
 
 /// The region that a host names, if it is none that runsd has heard of, and the
@@ -77,6 +80,17 @@ mod tests {
         assert!(!is_front_ends(404, None, "not found\n"));
         assert!(is_front_ends(401, Some("Bearer error=\"invalid_token\""), ""));
         assert!(!is_front_ends(401, Some("Basic realm=\"x\""), ""));
+    }
+
+    #[test]
+    fn a_host_tells_where_its_service_is() {
+        let expected = |service| Some((service, "us-east1", "123"));
+        assert_eq!(service_of("hello-123.us-east1.run.app"), expected("hello"));
+        assert_eq!(service_of("a---b-c-123.us-east1.run.app"), expected("b-c"));
+        for other in ["hello-abc-uc.a.run.app", "a-1.b-c1run.app", "api.example.com", "run.app", ""]
+        {
+            assert_eq!(service_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -2,27 +2,15 @@
 //! whoever runs the caller: the likely cause, and the command that mends it.
 
 use super::URL_ZONE;
+use super::answer::{member, service_of};
 use crate::names::Target;
 use std::fmt::Write;
-
-/// Where a service is, as far as its host tells.
-#[derive(Debug, PartialEq, Eq)]
-struct Located<'a> {
-    service: &'a str,
-    region: &'a str,
-    project: &'a str,
-}
 
 /// What a refusal with `status` by `target` to `caller` probably means, and the
 /// remedy; `None` where it is surely the service's own.
 pub fn refusal(status: u16, target: &Target, caller: Option<&str>) -> Option<String> {
     let Target { name, host, .. } = target;
-    let at = located(host).unwrap_or(Located {
-        service: "SERVICE",
-        region: "REGION",
-        project: "PROJECT",
-    });
-    let Located { service, region, project } = at;
+    let (service, region, project) = service_of(host).unwrap_or(("SERVICE", "REGION", "PROJECT"));
     let whom = caller.unwrap_or("this service's account");
     let mut text = format!("{name} ({host}) answered {status} to {whom}");
     let place = format!("--region={region} --project={project}");
@@ -36,17 +24,15 @@ pub fn refusal(status: u16, target: &Target, caller: Option<&str>) -> Option<Str
              --add-custom-audiences={0}",
             target.audience.as_deref()?
         ),
-        403 => {
-            let member = caller.unwrap_or("EMAIL");
-            write!(
-                text,
-                ". If that is not its own answer, its access policy lacks this caller: gcloud run \
-                 services add-iam-policy-binding {service} {place} \
-                 --member=serviceAccount:{member} --role=roles/run.invoker; or its ingress is \
-                 internal, and the call must leave through the VPC. The token's audience was {}",
-                target.audience.as_deref()?
-            )
-        }
+        403 => write!(
+            text,
+            ". If that is not its own answer, its access policy lacks this caller: gcloud run \
+             services add-iam-policy-binding {service} {place} --member={} \
+             --role=roles/run.invoker; or its ingress is internal, and the call must leave through \
+             the VPC. The token's audience was {}",
+            caller.map_or("serviceAccount:EMAIL".to_owned(), member),
+            target.audience.as_deref()?
+        ),
         404 if host.ends_with(URL_ZONE) => write!(
             text,
             " with a web page. If that is not its own, there is no service {service} in {region} \
@@ -57,15 +43,6 @@ pub fn refusal(status: u16, target: &Target, caller: Option<&str>) -> Option<Str
         _ => return None,
     };
     Some(text)
-}
-
-/// The parts of a URL that was built from the project's number.
-fn located(host: &str) -> Option<Located<'_>> {
-    let (label, region) = host.strip_suffix(URL_ZONE)?.trim_end_matches('.').split_once('.')?;
-    let untagged = label.split_once("---").map_or(label, |(_tag, rest)| rest);
-    let (service, project) = untagged.rsplit_once('-')?;
-    let is_number = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && region.contains('-')).then_some(Located { service, region, project })
 }
 
 #[cfg(test)]
@@ -84,22 +61,21 @@ mod tests {
     }
 
     #[test]
-    fn a_host_tells_where_its_service_is() {
-        let expected = |service| Located { service, region: "us-east1", project: "123" };
-        assert_eq!(located("hello-123.us-east1.run.app"), Some(expected("hello")));
-        assert_eq!(located("a---b-c-123.us-east1.run.app"), Some(expected("b-c")));
-        for other in ["hello-abc-uc.a.run.app", "api.example.com", "run.app", ""] {
-            assert_eq!(located(other), None, "{other}");
-        }
-    }
-
-    #[test]
     fn a_missing_role_comes_with_the_command_that_grants_it() {
-        let text = refusal(403, &target("hello-123.us-east1.run.app"), Some("me@x.example"));
-        let command = "gcloud run services add-iam-policy-binding hello --region=us-east1 \
-                       --project=123 --member=serviceAccount:me@x.example --role=roles/run.invoker";
-        let text = text.unwrap();
-        assert!(text.contains(command), "{text}");
+        let hello = target("hello-123.us-east1.run.app");
+        for (caller, member) in [
+            (Some("me@x.example"), "user:me@x.example"),
+            (Some("a@x.iam.gserviceaccount.com"), "serviceAccount:a@x.iam.gserviceaccount.com"),
+            (None, "serviceAccount:EMAIL"),
+        ] {
+            let text = refusal(403, &hello, caller).unwrap();
+            let command = format!(
+                "gcloud run services add-iam-policy-binding hello --region=us-east1 \
+                 --project=123 --member={member} --role=roles/run.invoker"
+            );
+            assert!(text.contains(&command), "{text}");
+        }
+        let text = refusal(403, &hello, Some("me@x.example")).unwrap();
         for part in ["hello (hello-123", "answered 403 to me@x.example", "audience was https://"] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -128,6 +128,8 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, open: Arc<
         let shared = shared.clone();
         let tasks = shared.tasks.clone();
         tasks.spawn("DNS connection", async move {
+            // Once the drain begins it reads no more, and has to answer what it read.
+            let _working = shared.drain.token();
             let told = async {
                 let _ = told.recv().await;
                 Ok(())

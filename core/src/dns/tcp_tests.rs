@@ -217,6 +217,30 @@ fn what_is_no_query_gets_no_answer_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_drain_waits_for_answers_that_are_on_their_way() {
+    let (go_on, gate) = std::sync::mpsc::channel::<()>();
+    let answer = move |query: &[u8]| {
+        let _ = gate.recv();
+        vec![address(query, 60, 9)]
+    };
+    let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(answer));
+    let mut serving = serving(&[upstream.address], Limits::default());
+    let mut stream = connect(&serving);
+    stream.write_all(&frame(&query("example.com", 1))).unwrap();
+    until(|| upstream.asked() == 1);
+    let drain = std::mem::take(&mut serving.running.drain);
+    let watch = drain.watch();
+    let finishing = std::thread::spawn(move || crate::net::block_on(drain.finish(PATIENCE)));
+    until(|| watch.is_draining());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!finishing.is_finished(), "somebody waits for an answer");
+    go_on.send(()).unwrap();
+    assert_eq!(code(&receive(&stream)), 0);
+    assert_eq!(finishing.join().unwrap(), 0);
+    assert!(is_closed(&stream));
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_up_a_drain() {
     let mut serving = serving(&[], Limits::default());
     let mut stream = connect(&serving);

@@ -3,6 +3,8 @@
 use crate::engine::{Engine, ErrorKind, Mode};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(feature = "cli")]
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 fn ask(address: SocketAddr, line: &str) -> String {
@@ -50,4 +52,20 @@ fn the_mode_off_serves_none_and_says_so() {
     assert_eq!((engine.mode(), engine.admin_addr()), (Mode::Off, None));
     engine.stop(Duration::ZERO).unwrap();
     assert!(told.iter().any(|said| said.contains("no admin endpoint at 127.0.0.1:0")));
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn what_is_read_again_is_read_once_and_shown_as_it_was_read() {
+    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+    let engine = builder.set("admin_addr", "127.0.0.1:0").start().unwrap();
+    let looks = AtomicUsize::new(0);
+    // Somebody is just changing it.
+    let again = Engine::builder().environment(move |name| {
+        (name == "RUNSD_ALLOW").then(|| format!("look-{}", looks.fetch_add(1, SeqCst)).into())
+    });
+    engine.reload(&again);
+    let config = ask(engine.admin_addr().unwrap(), "GET /config");
+    assert!(config.contains("\"look-0\""), "what was put in force: {config}");
+    engine.stop(Duration::ZERO).unwrap();
 }

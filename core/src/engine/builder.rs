@@ -182,11 +182,14 @@ impl Builder {
         settings::resolve(&self.layers()).map_err(|problems| Error::config(&problems))
     }
 
-    /// The settings as they are said now, for people to see.
+    /// The same, and the settings for people to see: of one look at the sources,
+    /// which may change between two.
     #[cfg(feature = "cli")]
-    pub(super) fn shown(&self) -> serde_json::Value {
+    pub(super) fn config_and_shown(&self) -> Result<(Config, serde_json::Value), Error> {
+        let layers = self.layers();
+        let config = settings::resolve(&layers).map_err(|problems| Error::config(&problems))?;
         let fixed = environment::text(&self.lookup, "CLOUD_RUN_ID_TOKEN").is_some();
-        effective::settings(&settings::said(&self.layers()), fixed)
+        Ok((config, effective::settings(&settings::said(&layers), fixed)))
     }
 
     /// What every source says, from the strongest to the weakest.

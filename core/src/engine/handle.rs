@@ -382,13 +382,13 @@ impl Engine {
     #[cfg(feature = "cli")]
     pub(crate) fn reload(&self, builder: &Builder) {
         // Read before the lock: files may be slow.
-        let config = builder.config();
-        let sound = config.is_ok();
+        let (config, shown) = match builder.config_and_shown() {
+            Ok((config, shown)) => (Ok(config), Some(shown)),
+            Err(error) => (Err(error), None),
+        };
         if let Some(running) = &self.shared().life().running {
             running.reload(config);
-        }
-        if sound {
-            self.shared().facts.desk.replace_rules(&builder.shown());
+            shown.iter().for_each(|shown| self.shared().facts.desk.replace_rules(shown));
         }
     }
 

@@ -313,14 +313,15 @@ fn proxy_env(plans: &Plans, address: SocketAddr) -> Vec<(String, String)> {
 
 /// Waits for a while to learn where we are.
 pub(super) fn await_place(plans: &Plans, base: &Base) -> Result<(), Error> {
-    if plans.config.access_log {
-        // So that the first records have their traces too.
-        let _ = block_on(deadline(PLACE, base.traces.settled()));
-    }
-    if block_on(deadline(PLACE, base.place.settled())).is_ok() {
-        return Ok(());
-    }
-    let missing = base.place.both().err().unwrap_or_default();
+    let settled = async {
+        base.place.settled().await;
+        if plans.config.access_log {
+            // So that the first records have their traces too.
+            base.traces.settled().await;
+        }
+    };
+    let _ = block_on(deadline(PLACE, settled));
+    let Err(missing) = base.place.both() else { return Ok(()) };
     if plans.config.strict {
         return Err(Error::new(ErrorKind::Metadata, format!("not known where we run: {missing}")));
     }
@@ -356,4 +357,26 @@ fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running
     }
     let facts = Facts { mode, dns_addrs, proxy_addrs, env, counters, admin_addr, desk };
     Ok((facts, Some(running)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_silent_metadata_server_is_waited_for_once_whatever_is_asked_of_it() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = silent.local_addr().unwrap().to_string();
+        let builder = Engine::builder()
+            .environment(|name| (name == "K_SERVICE").then(|| "me".into()))
+            .set("mode", "proxy")
+            .set("strict", "true")
+            .set("access_log", "true")
+            .set("metadata_host", &host);
+        let begun = Instant::now();
+        let error = builder.start().map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Metadata, "{error}");
+        assert!((PLACE..PLACE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
 }

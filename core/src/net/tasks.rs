@@ -184,6 +184,8 @@ fn is_passing(error: &io::Error) -> bool {
                     | libc::ENFILE
                     | libc::ENOBUFS
                     | libc::ENOMEM
+                    // The kernel watches so many sockets of a user, and no more.
+                    | libc::ENOSPC
                     | libc::EPROTO
                     | libc::EPERM
             )

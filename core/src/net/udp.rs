@@ -8,7 +8,7 @@
 
 use super::reactor::{Direction, Watched};
 use crate::sys;
-use futures_lite::future::poll_fn;
+use futures_lite::future::{poll_fn, yield_now};
 use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
 use std::io;
@@ -164,6 +164,8 @@ impl UdpQuestion {
             if let (Some(taken), _) = reading.await? {
                 return Ok(taken);
             }
+            // A peer that sends other things without end must not keep the thread.
+            yield_now().await;
         }
     }
 }
@@ -271,6 +273,28 @@ mod tests {
             });
             assert_eq!(taken.await.unwrap(), 6);
             assert_eq!(heard, [b"other".to_vec(), b"wanted".to_vec()]);
+        });
+    }
+
+    #[test]
+    fn a_peer_that_sends_other_things_without_end_does_not_keep_the_thread() {
+        let (served, address) = bound();
+        let mut batch = Batch::default();
+        async_io::block_on(async {
+            let question = UdpQuestion::ask(address, b"?").unwrap();
+            served.receive(&mut batch).await.unwrap();
+            let (_, asker) = batch.iter().next().unwrap();
+            for _ in 0..9 {
+                served.send(b"other", asker).await;
+            }
+            let mut heard = 0;
+            let mut answer = Box::pin(question.answer(|_| {
+                heard += 1;
+                None::<()>
+            }));
+            assert!(poll_once(&mut answer).await.is_none());
+            drop(answer);
+            assert!(heard <= 1, "{heard} at once");
         });
     }
 

@@ -83,7 +83,7 @@ impl Note {
         Note {
             open: Some(Open {
                 shared: shared.clone(),
-                begun: Instant::now(),
+                begun: shared.timers.clock().now(),
                 target: None,
                 status: 0,
                 grpc_status: None,
@@ -180,7 +180,8 @@ impl Open {
     fn end(self) {
         let counters = self.shared.tasks.counters();
         let status = (self.status != 0).then_some(self.status);
-        let latency = self.begun.elapsed();
+        let now = self.shared.timers.clock().now();
+        let latency = now.saturating_duration_since(self.begun);
         counters.proxy_answered.add(status);
         if !self.tunnel && self.status != SWITCHED {
             counters.proxy_time.observe(latency);

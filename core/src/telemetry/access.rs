@@ -127,15 +127,16 @@ pub fn visible_url(host: &[u8], target: &[u8]) -> String {
     let mut url = String::with_capacity(host.len() + target.len() + 8);
     if place.starts_with(b"/") || place == b"*" || place.is_empty() {
         url.push_str("http://");
-        push(&mut url, host);
+        push(&mut url, without_user(host));
         push(&mut url, place);
     } else {
         let begins = place.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
         let (scheme, rest) = place.split_at_checked(begins).unwrap_or((b"", place));
-        let authority = rest.split(|byte| *byte == b'/').next().map_or(0, <[u8]>::len);
-        let user = rest.get(..authority).and_then(|text| text.iter().rposition(|b| *b == b'@'));
+        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, b""));
         push(&mut url, scheme);
-        push(&mut url, user.and_then(|at| rest.get(at + 1..)).unwrap_or(rest));
+        push(&mut url, without_user(authority));
+        push(&mut url, path);
     }
     for (index, pair) in query.into_iter().flat_map(|all| all.split(|b| *b == b'&')).enumerate() {
         url.push(if index == 0 { '?' } else { '&' });
@@ -151,6 +152,12 @@ pub fn visible_url(host: &[u8], target: &[u8]) -> String {
     // It is ASCII, so it can be cut anywhere.
     url.truncate(URL);
     url
+}
+
+/// An authority without what names a user: a request that has that is refused,
+/// and told of all the same.
+fn without_user(authority: &[u8]) -> &[u8] {
+    authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
 }
 
 /// Appends what may stand in a URL, and the rest of it percent-encoded.
@@ -252,6 +259,7 @@ mod tests {
             ("hello", "/?&a=b?c=d&&", "http://hello/?&a=*&&"),
             ("h", "http://user:sekret@hello/x@y?z=1", "http://hello/x@y?z=*"),
             ("h", "sekret@hello:443", "hello:443"),
+            ("user:sekret@hello", "/x@y", "http://hello/x@y"),
             ("hello", "*", "http://hello*"),
             ("he\u{1b}llo", "/\u{e9} ", "http://he%1Bllo/%C3%A9%20"),
         ] {

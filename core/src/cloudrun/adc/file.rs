@@ -7,7 +7,9 @@ use super::service_account::ServiceAccount;
 use super::user::User;
 use super::{Credentials, Source};
 use serde_json::Value;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The variable that names the file.
@@ -81,13 +83,16 @@ impl Place {
     }
 }
 
-/// The text of a regular file: a pipe would make the engine wait.
+/// The text of a regular file: a pipe would make the engine wait, and so would
+/// some files that the kernel makes up, such as its own log.
 pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    let read = file.take(LARGEST + 1).read_to_string(&mut text)?;
     if read as u64 > LARGEST {
         return Err(std::io::Error::new(ErrorKind::InvalidData, "it is over 1 MiB"));
     }

@@ -126,3 +126,13 @@ fn what_cannot_be_used_says_what_to_do() {
 fn secrets_are_in_no_debug_output() {
     assert_eq!(format!("{:?}", Secret("sekret".to_owned())), "Secret");
 }
+
+#[test]
+fn a_pipe_is_refused_at_once_and_not_waited_for() {
+    let path = std::env::temp_dir().join(format!("runsd-credentials-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let error = read_text(&path).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}

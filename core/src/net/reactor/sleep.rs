@@ -42,11 +42,10 @@ impl Future for Sleep {
             Sleep::Never => Poll::Pending,
             Sleep::Elsewhere(timer) => Pin::new(timer).poll(context).map(drop),
             Sleep::Here(Here { reactor, key }) => {
-                if key.0 <= Instant::now() {
-                    return Poll::Ready(());
+                if key.0 > Instant::now() && reactor.timers.renew(*key, context.waker()) {
+                    return Poll::Pending;
                 }
-                reactor.timers.renew(*key, context.waker());
-                Poll::Pending
+                Poll::Ready(())
             }
             Sleep::Until(until) => {
                 let until = *until;
@@ -72,5 +71,24 @@ impl Future for Sleep {
 impl Drop for Here {
     fn drop(&mut self) {
         self.reactor.timers.remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    #[test]
+    fn a_timer_that_has_told_one_task_does_not_leave_another_waiting() {
+        let reactor = Reactor::new().unwrap();
+        let until = Instant::now() + Duration::from_secs(3600);
+        let (key, _) = reactor.timers.add(until, Waker::noop().clone());
+        let mut sleep = Sleep::Here(Here { reactor: reactor.clone(), key });
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut sleep).poll(&mut context).is_pending());
+        // Another thread takes it out after this one has looked at the time.
+        reactor.timers.remove(key);
+        assert!(Pin::new(&mut sleep).poll(&mut context).is_ready(), "nobody would wake it");
     }
 }

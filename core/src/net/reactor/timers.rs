@@ -33,11 +33,19 @@ impl Timers {
         (key, first)
     }
 
-    /// Makes a timer wake another task, unless it has ended.
-    pub(super) fn renew(&self, key: Key, waker: &Waker) {
-        if let Some(known) = self.waiting().wakers.get_mut(&key) {
-            known.clone_from(waker);
-        }
+    /// Makes a timer wake this task; whether it still waits. One that has just
+    /// ended has woken the task that it knew, which may be another one.
+    pub(super) fn renew(&self, key: Key, waker: &Waker) -> bool {
+        let _other = {
+            let mut waiting = self.waiting();
+            let Some(known) = waiting.wakers.get_mut(&key) else { return false };
+            if known.will_wake(waker) {
+                return true;
+            }
+            std::mem::replace(known, waker.clone())
+        };
+        // Dropped when the lock is open, as below.
+        true
     }
 
     /// Takes one out.

@@ -8,7 +8,7 @@ use crate::net::{
     TcpListener, Tls,
 };
 use crate::proxy::{Config, Proxy, Upstream};
-use crate::telemetry::{Counters, Log};
+use crate::telemetry::{Counters, Exposition, Log};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -65,6 +65,15 @@ pub(super) struct Running {
     counters: Arc<Counters>,
     leave: async_channel::Sender<()>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// What is counted, as Prometheus reads it.
+    pub(super) fn metrics(&self) -> String {
+        let mut page = Exposition::default();
+        self.counters.expose(&mut page);
+        page.into_text()
+    }
 }
 
 impl Drop for Running {

@@ -89,6 +89,9 @@ fn a_body_whose_service_says_nothing_waits_a_second_and_no_longer() {
     read_until(&mut service, "body");
     service.write_all(OK).unwrap();
     assert!(read_until(&mut app, "ok").starts_with("HTTP/1.1 200 OK\r\n"));
+    at_rest(&proxy);
+    let counted = proxy.metrics();
+    assert!(counted.contains("proxy_request_duration_seconds_sum 1\n"), "by this clock: {counted}");
 }
 
 #[test]

@@ -176,14 +176,16 @@ impl Begun {
         let Begun { head, body, mut send, lease } = self;
         let mut download = Intake::new(body);
         app.begin(head, &call.target, download.is_empty())?;
-        let mut downloaded = false;
+        let (mut downloaded, mut widened) = (false, false);
         let outcome = poll_fn(|context| {
             poll_upload(app, &mut send, context)?;
             if !downloaded && let Poll::Ready(done) = app.poll_download(context, &mut download) {
                 done?;
                 downloaded = true;
             }
-            if download.passed() > BULK {
+            if !widened && download.passed() > BULK {
+                // Once: each word wakes the task of the connection.
+                widened = true;
                 lease.widen();
             }
             // After its response a service may still take the upload, or end
