@@ -72,7 +72,7 @@ mod process {
     use super::report::{Change, Fault, Step};
     use super::signals::{ASYNCHRONOUS, Signal, SignalSet};
     use super::{Pid, inherited};
-    use libc::{c_char, c_int, c_long};
+    use libc::{c_char, c_int, c_long, c_ulong};
     use std::ffi::{CStr, CString};
     use std::io::{self, Read};
     use std::mem::MaybeUninit;
@@ -173,11 +173,17 @@ mod process {
         checked(c_long::from(unsafe { libc::kill(to, signal) })).map(drop)
     }
 
-    /// Becomes the parent of every descendant whose own parent ends.
-    pub(crate) fn adopt_orphans() -> io::Result<()> {
+    /// Whether the orphans among this process's descendants become its
+    /// children; says what held before. Outlives exec.
+    pub(crate) fn adopt_orphans(adopt: bool) -> io::Result<bool> {
+        let mut before: c_int = 0;
+        // SAFETY: this option writes one int where it is pointed to.
+        let result = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut before) };
+        checked(c_long::from(result))?;
         // SAFETY: this option takes one number.
-        let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
-        checked(c_long::from(result)).map(drop)
+        let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, c_ulong::from(adopt)) };
+        checked(c_long::from(result))?;
+        Ok(before != 0)
     }
 
     /// Raises the limit of open files as far as the kernel permits without

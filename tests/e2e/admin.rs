@@ -256,3 +256,16 @@ fn settings_that_were_read_again_are_those_in_force() {
     sidecar.signal(libc::SIGTERM);
     assert_eq!(sidecar.wait().code, Some(0));
 }
+
+#[test]
+fn a_taken_port_costs_the_endpoint_alone_unless_strict() {
+    let world = World::default();
+    // Our own nameserver has that one.
+    let taken = "--admin-addr=127.0.0.1:53";
+    let ran = world.run(&[taken], &["sh", "-c", "curl -sS http://hello/"]);
+    assert_eq!(ran.ok(), "hello from hello (us-central1)\n", "{ran:#?}");
+    assert!(ran.err.contains("no admin endpoint"), "{ran:#?}");
+    assert!(ran.err.contains("127.0.0.1:53"), "{ran:#?}");
+    let strict = world.run(&[taken, "--strict"], &["true"]);
+    assert_eq!(strict.code, Some(70), "{strict:#?}");
+}

@@ -185,7 +185,7 @@ impl Builder {
     /// The same, and the settings for people to see: of one look at the sources,
     /// which may change between two.
     #[cfg(feature = "cli")]
-    pub(super) fn config_and_shown(&self) -> Result<(Config, serde_json::Value), Error> {
+    pub(super) fn config_and_shown(&self) -> Result<(settings::Config, serde_json::Value), Error> {
         let layers = self.layers();
         let config = settings::resolve(&layers).map_err(|problems| Error::config(&problems))?;
         let fixed = environment::text(&self.lookup, "CLOUD_RUN_ID_TOKEN").is_some();

@@ -343,9 +343,14 @@ fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running
     let running = Running { base, resolv_conf, log: plans.log.clone() };
     let admin_addr = match served {
         Ok(address) => address,
-        Err(error) => {
+        Err(error) if plans.config.strict => {
             running.stop(Duration::ZERO);
             return Err(error);
+        }
+        // What is only looked at costs nobody the names of services.
+        Err(error) => {
+            plans.log.warn("engine", format_args!("there is no admin endpoint: {error}"));
+            None
         }
     };
     plans.log.info(

@@ -2,7 +2,7 @@
 //! blocked, so that the host's own handlers run on the host's own threads.
 
 use super::error::Error;
-use crate::net::Executing;
+use crate::net::{Executing, block_on};
 use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,7 +25,14 @@ impl Threads {
         let mut threads = Threads { leave, joins: Vec::with_capacity(count) };
         for index in 0..count {
             let (executing, told, failed) = (executing.clone(), told.clone(), failed.clone());
+            let (prepared, ready) = async_channel::bounded(1);
             let body = move || {
+                let fit = Executing::prepare();
+                let unfit = fit.is_err();
+                let _ = prepared.try_send(fit);
+                if unfit {
+                    return;
+                }
                 let run = || executing.run(async { told.recv().await.is_ok() });
                 // A task's panic never comes here. One that does is fatal, and
                 // the thread goes on for as long as it takes to say so and to
@@ -35,9 +42,14 @@ impl Threads {
                 }
             };
             let thread = std::thread::Builder::new().name(format!("runsd-{index}"));
-            let join = sys::with_signals_blocked(|| thread.spawn(body))
-                .map_err(|cause| Error::io("cannot start a thread", cause))?;
-            threads.joins.push(join);
+            let started = sys::with_signals_blocked(|| thread.spawn(body)).and_then(|join| {
+                threads.joins.push(join);
+                block_on(ready.recv()).unwrap_or(Ok(()))
+            });
+            if let Err(cause) = started {
+                threads.join();
+                return Err(Error::io("cannot start a thread", cause));
+            }
         }
         Ok(threads)
     }

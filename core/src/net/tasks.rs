@@ -13,7 +13,7 @@ use futures_lite::FutureExt;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -66,12 +66,20 @@ impl Executing {
         self.tasks.clone()
     }
 
+    /// To be called on a thread before it [runs](Executing::run) tasks: the
+    /// process's one thread of async-io, which has the timers of other threads,
+    /// begins here, where the signals are blocked that it is to inherit.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the operating system has no thread or descriptor for it:
+    /// async-io panics then.
+    pub fn prepare() -> io::Result<()> {
+        catch_unwind(|| async_io::block_on(std::future::ready(())))
+            .map_err(|_| io::Error::from_raw_os_error(libc::EAGAIN))
+    }
+
     /// Runs tasks on the calling thread until `until` ends.
     pub fn run<T>(&self, until: impl Future<Output = T>) -> T {
-        // The process's one thread of async-io, which has the timers of other
-        // threads, begins here, where the signals are blocked that it is to
-        // inherit.
-        async_io::block_on(std::future::ready(()));
         self.reactor.block_on(self.executor.run(until))
     }
 }

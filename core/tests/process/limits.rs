@@ -57,24 +57,36 @@ fn without_processes_the_command_runs_alone_unless_strict() {
     if !super::is_root() {
         return;
     }
-    // Nobody's processes count for all of its name spaces, so that the limit is
-    // sure to have been reached; root is above it.
-    let copy = format!("{}/runsd-for-nobody", std::env::temp_dir().display());
+    // Processes count for a user in all name spaces, so this one is nobody
+    // else's; root is above the limit.
+    let copy = format!("{}/runsd-for-a-user", std::env::temp_dir().display());
     let _ = std::fs::remove_file(&copy);
     std::fs::copy(env!("CARGO_BIN_EXE_runsd"), &copy).unwrap();
-    let run = |options: &[&str]| {
+    let run = |most: u32, options: &[&str]| {
+        let limit = format!("--nproc={most}:{most}");
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit"]);
-        command.args(["--nproc=1:1", &copy]).args(options);
+        command.args(["--reuid=65123", "--regid=65123", "--clear-groups", "prlimit"]);
+        command.args([limit.as_str(), copy.as_str()]).args(options);
         command.args(["--route=nowhere=http://127.0.0.1:1", "--", "echo", "runs"]);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap()
     };
-    let output = run(&[]);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"runs\n"[..]), "{errors}");
-    assert!(errors.contains("cannot start a thread") && errors.contains("--strict"), "{errors}");
-    assert_eq!(errors.lines().count(), 1, "{errors}");
-    assert_eq!(run(&["--strict"]).status.code(), Some(70));
+    // From too few for a thread to too few for the child.
+    let mut alone = Vec::new();
+    for most in 1..8 {
+        let output = run(most, &[]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"runs\n"[..]), "{errors}");
+        let told = errors.lines().filter(|line| line.contains("runs without runsd")).count();
+        assert!(told <= 1 && errors.lines().count() == told, "{most}: {errors}");
+        if most == 1 {
+            assert!(errors.contains("cannot start a thread"), "{errors}");
+            assert!(errors.contains("--strict"), "{errors}");
+        }
+        let strict = run(most, &["--strict"]);
+        assert_eq!(strict.status.code(), Some(if told == 1 { 70 } else { 0 }), "{most}");
+        alone.push(told == 1);
+    }
+    assert_eq!(alone, [true, true, true, false, false, false, false]);
     std::fs::remove_file(&copy).unwrap();
 }
 

@@ -143,11 +143,18 @@ impl Child {
     pub(in crate::cli) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
         let (mut program, search) = prepare(plan)?;
         // Before there is a child, which may leave an orphan at once.
-        adopt_orphans();
+        let adopted = adopt_orphans();
         let standing = terminal::standing();
         program.own_group = plan.whole_group || standing != Standing::None;
         program.takes_terminal = standing == Standing::Foreground;
-        match program.spawn().map_err(SpawnError::Fork)? {
+        let spawned = program.spawn().map_err(|cause| {
+            // COMMAND may take this process's place, and its orphans are its own.
+            if let Some(before) = adopted {
+                let _ = sys::adopt_orphans(before);
+            }
+            SpawnError::Fork(cause)
+        });
+        match spawned? {
             Ok(pid) => {
                 let terminal = Terminal::of(pid, standing);
                 let own_group = program.own_group;
@@ -164,11 +171,13 @@ impl Child {
     }
 }
 
-fn adopt_orphans() {
-    if sys::own_pid() != 1 {
-        // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
-        let _ = sys::adopt_orphans();
+/// Says whether they were adopted before, where it is not PID 1's duty anyway.
+fn adopt_orphans() -> Option<bool> {
+    if sys::own_pid() == 1 {
+        return None;
     }
+    // Kernels older than 3.4 leave orphans to PID 1; nothing is lost then.
+    sys::adopt_orphans(true).ok()
 }
 
 /// Turns this process into COMMAND: no child, nothing in between. Returns only
