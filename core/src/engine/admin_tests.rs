@@ -34,11 +34,21 @@ fn an_embedded_engine_has_one_at_a_port_of_the_kernels_choice() {
 }
 
 #[test]
-fn a_taken_port_is_told_and_leaves_nothing_behind() {
+fn a_taken_port_costs_the_endpoint_alone_and_with_strict_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
-    let error = builder.set("admin_addr", &address).start().map(|_| ()).unwrap_err();
+    let builder = || {
+        let builder = Engine::builder().environment(|_| None).set("mode", "proxy");
+        let builder = builder.set("region", "us-east1").set("project", "1");
+        builder.set("admin_addr", &address)
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    let engine = builder().log(move |record| drop(tell.send(record.message.to_owned()))).start();
+    let engine = engine.unwrap();
+    assert_eq!((engine.mode(), engine.admin_addr()), (Mode::Proxy, None));
+    engine.stop(Duration::ZERO).unwrap();
+    assert!(told.iter().any(|said| said.contains("no admin endpoint") && said.contains(&address)));
+    let error = builder().set("strict", "true").start().map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert!(error.to_string().contains("--admin-addr"), "{error}");
 }
