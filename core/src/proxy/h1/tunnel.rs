@@ -88,9 +88,13 @@ pub(in crate::proxy) async fn tunnel(
     let mut up = Way::new(from_app, Outgoing::default());
     let mut down = Way::new(from_service, to_app);
     let mut linger: Option<BoxFuture<'static, ()>> = None;
-    let ended = poll_fn(|context| {
+    poll_fn(|context| {
         for _ in 0..TURN {
-            let moved = up.poll(context, app, service)? | down.poll(context, service, app)?;
+            let polled = (up.poll(context, app, service), down.poll(context, service, app));
+            // At once: a tunnel that is cut with its engine is told of too.
+            note.received(up.out.take_sent());
+            note.sent(down.out.take_sent());
+            let moved = polled.0? | polled.1?;
             let ended = [&up, &down].iter().filter(|way| way.state == WayState::Closed).count();
             if ended == 2 {
                 return Poll::Ready(Ok(()));
@@ -108,9 +112,6 @@ pub(in crate::proxy) async fn tunnel(
         // Others must have their turn, however fast these two are.
         context.waker().wake_by_ref();
         Poll::Pending
-    });
-    let ended = ended.await;
-    note.received(up.out.take_sent());
-    note.sent(down.out.take_sent());
-    ended
+    })
+    .await
 }
