@@ -262,12 +262,14 @@ def start(
     resolv_conf_mode: Literal["rewrite", "leave"] | None = None,
     dns_addrs: str | Iterable[str] | None = None,
     proxy_addrs: str | Iterable[str] | None = None,
+    admin_addr: str | None = None,
     allow_remote: bool | None = None,
     ca_file: str | None = None,
     connect_to: str | Iterable[str] | None = None,
     metadata_host: str | None = None,
     threads: int | None = None,
     log_level: Literal["error", "warn", "info", "debug", "trace"] | None = None,
+    access_log: bool | None = None,
     **options: str,
 ) -> Engine:
     """Starts an engine; the keys are those of the JSON configuration file, which

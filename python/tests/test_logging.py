@@ -44,9 +44,11 @@ logger.propagate = False
 engine = runsd.start(mode="proxy", log_level="trace")
 port = int(engine.proxy_url.rsplit(":", 1)[1])
 began.wait()
-def ask(_):
+def ask(number):
     with socket.create_connection(("127.0.0.1", port)) as app:
-        app.sendall(b"GET http://a_b/ HTTP/1.1\\r\\nHost: a_b\\r\\n\\r\\n")
+        # Names of their own: the log counts what only repeats.
+        host = f"a_{number}"
+        app.sendall(f"GET http://{host}/ HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n".encode())
         assert app.recv(1000)
 # Each of these is worth a record or more, and 1024 may wait.
 with ThreadPoolExecutor(32) as pool:
