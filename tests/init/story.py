@@ -12,13 +12,14 @@ import argparse
 import contextlib
 import json
 import os
-import pty
-import re
 import select
 import signal
 import subprocess
 import sys
 import time
+
+import shell
+from watch import PATIENCE, Wrong, children, descendants, processes, same, state, until
 
 parser = argparse.ArgumentParser()
 parser.add_argument("place", choices=["pid1", "child"])
@@ -27,55 +28,9 @@ parser.add_argument("--without", action="append", default=[])
 parser.add_argument("init", nargs="+")
 arguments = parser.parse_args()
 PLACE, INIT = arguments.place, arguments.init
-# Longer than a loaded machine takes for anything here.
-PATIENCE = 30.0
 UNSHARE = ["unshare", "-p", "-f", "--mount-proc", "--kill-child"]
 
 RESOLV_CONF = "/etc/resolv.conf"
-
-
-class Wrong(Exception):
-    """A line of the story did not go as it should."""
-
-
-def until(what, condition):
-    """Waits for a condition, and gives its value; a bound, not a rhythm."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.002)
-    raise Wrong(f"never: {what}")
-
-
-def processes():
-    """pid → (parent, state, name) of everything there is."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                    text = file.read()
-            except OSError:
-                continue
-            name, rest = text.split("(", 1)[1].rsplit(") ", 1)
-            state, parent = rest.split()[:2]
-            found[int(entry)] = (int(parent), state, name)
-    return found
-
-
-def children(pid):
-    return [one for one, (parent, _, _) in processes().items() if parent == pid]
-
-
-def descendants(pid):
-    return [two for one in children(pid) for two in [one, *descendants(one)]]
-
-
-def state(pid):
-    found = processes().get(pid)
-    return found[1] if found else None
 
 
 class Run:
@@ -137,11 +92,6 @@ class Run:
 
 def python(script):
     return [sys.executable, "-u", "-c", script]
-
-
-def same(found, expected):
-    if found != expected:
-        raise Wrong(f"{found!r} instead of {expected!r}")
 
 
 def exit_code(number):
@@ -326,98 +276,6 @@ def inheritance():
         same(inside, run.popen.stdout.read())
 
 
-class Shell:
-    """A real bash on a terminal, alone or as an INIT's command, and a person at it."""
-
-    def __init__(self, before):
-        argv = before + ["bash", "--norc", "--noprofile", "-i"]
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ.update(PS1="PROMPT> ", TERM="dumb", HISTFILE="/dev/null")
-            os.execvp(argv[0], argv)
-        self.shown = ""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        os.close(self.fd)
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            for pid in descendants(self.pid):
-                os.kill(pid, signal.SIGKILL)
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-
-    def wait_for(self, pattern):
-        end = time.monotonic() + PATIENCE
-        while not re.search(pattern, self.shown):
-            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
-                raise Wrong(f"never on the terminal: {pattern!r}; but {self.shown!r}")
-            try:
-                self.shown += os.read(self.fd, 4096).decode(errors="replace")
-            except OSError:
-                raise Wrong(f"the terminal ended: {self.shown!r}") from None
-        found, self.shown = self.shown, ""
-        return found
-
-    def type_in(self, text):
-        os.write(self.fd, text.encode())
-
-    def until_in_front(self, name):
-        """Waits until the terminal belongs to a process of this name."""
-        leads = lambda: processes().get(os.tcgetpgrp(self.fd), (0, "", ""))[2]
-        until(f"{name} is in front", lambda: leads() == name)
-
-    def code(self):
-        _, status = until("it ends", lambda: (lambda r: r if r[0] else None)(
-            os.waitpid(self.pid, os.WNOHANG)))
-        return os.waitstatus_to_exitcode(status)
-
-
-def terminal():
-    """An interactive shell: its prompt, Ctrl-C, Ctrl-Z, fg, its exit code."""
-    with Shell((UNSHARE if PLACE == "pid1" else []) + INIT) as shell:
-        first = shell.wait_for(r"PROMPT> ")
-        if "job control" in first:
-            raise Wrong(f"no job control: {first!r}")
-        for _ in range(2):
-            shell.type_in("sleep 602\n")
-            shell.until_in_front("sleep")
-            shell.type_in("\x03")
-            shell.wait_for(r"\^C[\r\n]+.*PROMPT> ")
-            shell.type_in("echo code=$?\n")
-            shell.wait_for(r"code=130[\r\n]+PROMPT> ")
-        shell.type_in("sleep 603\n")
-        shell.until_in_front("sleep")
-        shell.type_in("\x1a")
-        shell.wait_for(r"Stopped[^\r\n]*sleep 603[\r\n]+PROMPT> ")
-        shell.type_in("fg\n")
-        shell.until_in_front("sleep")
-        shell.type_in("\x03")
-        shell.wait_for(r"PROMPT> ")
-        shell.type_in("exit 5\n")
-        same(shell.code(), 5)
-
-
-def job():
-    """INIT as a job of an interactive shell: Ctrl-Z stops both, fg and bg go on,
-    Ctrl-C ends it with the code that the command alone would have."""
-    with Shell([]) as shell:
-        shell.wait_for(r"PROMPT> ")
-        shell.type_in(" ".join([*INIT, "sleep", "604"]) + "\n")
-        shell.until_in_front("sleep")
-        for go_on in ("fg\n", "bg; fg\n"):
-            shell.type_in("\x1a")
-            shell.wait_for(r"Stopped[^\r\n]*sleep 604[\r\n]+PROMPT> ")
-            same([state(pid) for pid in descendants(shell.pid)], ["T", "T"])
-            shell.type_in(go_on)
-            shell.until_in_front("sleep")
-        shell.type_in("\x03")
-        shell.wait_for(r"PROMPT> ")
-        shell.type_in("echo code=$?\n")
-        shell.wait_for(r"code=130[\r\n]+PROMPT> ")
-
-
 def stopped():
     """INIT itself is stopped, which nobody can refuse: afterwards all is as before."""
     with Run(["sleep", "600"]) as run:
@@ -474,14 +332,15 @@ STORY = {
     "killed and restarted": killed_and_restarted,
     "group": group,
     "inheritance": inheritance,
-    "terminal": terminal,
+    "terminal": lambda: shell.terminal((UNSHARE if PLACE == "pid1" else []) + INIT),
     "stopped and continued": stopped,
     "daemon": daemon,
     "closed descriptors": closed,
 }
 if PLACE == "child":
     # A process of another PID namespace is no job that a shell could stop.
-    STORY["job"] = job
+    STORY["job"] = lambda: shell.job(INIT)
+    STORY["job that reads"] = lambda: shell.reader(INIT)
 
 
 def main():
