@@ -6,7 +6,8 @@
 # make figures   the plots and tables of docs/performance.md, from tests/bench/README.md
 # make book   the documentation as a web site, in target/book
 # make install PREFIX=/usr/local   the C library, for pkg-config
-# make release VERSION=x.y.z   everything that a release has, checked, in target/release-x.y.z
+# make release VERSION=x.y.z [ADVISORIES=FOLDER]   everything that a release has, checked, in
+#   target/release-x.y.z
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -27,7 +28,7 @@ REMAP := --remap-path-prefix=$(CURDIR)=runsd $$(printf -- '--remap-path-prefix=%
 	book release clean
 
 help:
-	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@sed -n 's/^# \(make .*\|  .*\)/\1/p' Makefile
 
 demo:
 	@tests/setup demo
@@ -90,7 +91,7 @@ book:
 	@echo "to read it, with its search: python3 -m http.server --directory target/book"
 
 release:
-	@.ci/release $(VERSION)
+	@.ci/release $(VERSION) $(ADVISORIES)
 
 # The engine over the platform's own TLS library, by the same tests. It leaves
 # its command in target/debug, so the workspace is built after it.

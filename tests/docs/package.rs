@@ -175,5 +175,68 @@ fn the_release_script_refuses_what_is_no_release() {
     let ran = ask(&[]);
     assert!(ran.code != Some(0) && ran.err.contains("usage: .ci/release VERSION"), "{ran:#?}");
     let makefile = read("Makefile");
-    assert!(makefile.contains("release:\n\t@.ci/release $(VERSION)"), "make release is another");
+    let rule = "release:\n\t@.ci/release $(VERSION) $(ADVISORIES)";
+    assert!(makefile.contains(rule), "make release is another");
+}
+
+/// A clone of a database of advisories with one, about this crate.
+fn advisories_about(place: &Root, name: &str, package: &str) -> String {
+    let text = format!(
+        "```toml\n[advisory]\nid = \"RUSTSEC-2026-0999\"\npackage = \"{package}\"\n\
+         date = \"2026-11-01\"\n[versions]\npatched = []\n```\n\n# Made up\n\nFor a test.\n"
+    );
+    place.put(&format!("{name}/crates/{package}/RUSTSEC-2026-0999.md"), text);
+    let folder = place.0.join(name);
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=x", "-c", "user.email=x@x.example"]).args(arguments);
+        start(command.current_dir(&folder)).wait().ok().to_owned()
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=x"]);
+    folder.display().to_string()
+}
+
+#[test]
+fn a_known_advisory_stops_a_release_and_so_does_a_database_that_cannot_be_had() {
+    let place = Root::new("advisories");
+    let ask = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(root().join(".ci/advisories"));
+        let path = std::env::var("PATH").expect("PATH");
+        command.env("PATH", format!("{}:{path}", root().join(".venv/bin").display()));
+        start(command.args(arguments).envs(variables.iter().copied())).wait()
+    };
+    let ours = ask(&[&advisories_about(&place, "ours", "httparse")], &[]);
+    assert_eq!(ours.code, Some(1), "{ours:#?}");
+    assert!(ours.err.contains("RUSTSEC-2026-0999") && ours.err.contains("httparse v"), "{ours:#?}");
+    let others = ask(&[&advisories_about(&place, "others", "nothing-of-ours")], &[]);
+    assert_eq!(others.code, Some(0), "{others:#?}");
+    let none = ask(&["/tmp"], &[]);
+    assert!(none.code == Some(2) && none.err.contains("is no clone of the database"), "{none:#?}");
+    // Git looks for the original in a folder that there is not.
+    let nowhere = [
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "url.file:///no/such/folder.insteadOf"),
+        ("GIT_CONFIG_VALUE_0", "https://github.com/RustSec/advisory-db"),
+    ];
+    let ran = ask(&[], &nowhere);
+    assert_eq!(ran.code, Some(2), "{ran:#?}");
+    for way in ["cannot be fetched from here", "ADVISORIES=FOLDER", "ADVISORIES=off"] {
+        assert!(ran.err.contains(way), "{way}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_database_of_advisories_that_is_old_is_not_gone_by() {
+    let place = Root::new("old-advisories");
+    let folder = advisories_about(&place, "old", "httparse");
+    let old = "2020-01-01T00:00:00Z";
+    let mut amend = Command::new("git");
+    amend.args(["-c", "user.name=x", "-c", "user.email=x@x.example", "-C", &folder]);
+    amend.args(["commit", "--quiet", "--amend", "--no-edit"]).env("GIT_COMMITTER_DATE", old);
+    start(&mut amend).wait().ok();
+    let ran = start(Command::new(root().join(".ci/advisories")).arg(&folder)).wait();
+    assert_eq!(ran.code, Some(2), "{ran:#?}");
+    assert!(ran.err.contains("is of 2020-01-01, and older than 14 days"), "{ran:#?}");
 }
