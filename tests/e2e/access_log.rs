@@ -147,7 +147,7 @@ fn a_dead_service_is_explained_in_the_body_and_once_in_the_log() {
     let world = World::default();
     world.sim.front().refuse(true);
     let script = "for n in 1 2 3; do curl -sS -m 30 http://hello/$n; done";
-    let ran = world.run(&["--access-log"], &["bash", "-c", script]);
+    let ran = world.run(&[], &["bash", "-c", script]);
     for line in ran.ok().lines() {
         let said: Value = serde_json::from_str(line).expect("problem details");
         assert_eq!((&said["status"], &said["service"]), (&502.into(), &"hello".into()));
@@ -156,19 +156,41 @@ fn a_dead_service_is_explained_in_the_body_and_once_in_the_log() {
         assert!(caller.ends_with("-compute@developer.gserviceaccount.com"), "{said}");
         assert!(said["remedy"].as_str().expect("what to do").contains("VPC"), "{said}");
     }
-    let dead = records(&ran);
-    assert_eq!(dead.len(), 3);
-    assert!(
-        dead.iter().all(|one| one["severity"] == "ERROR" && one["runsd"]["reason"].is_string())
-    );
     let told = ran.err.lines().filter(|line| line.contains("\"runsd.proxy\""));
     let told: Vec<Value> = told.map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let messages: Vec<&str> = told.iter().filter_map(|one| one["message"].as_str()).collect();
     assert_eq!(messages.len(), 2, "{}", ran.err);
-    for part in ["cannot reach hello", "hello-123456789012", "developer.gserviceaccount", "VPC"] {
+    let parts = ["cannot reach hello", "hello-123456789012", "developer.gserviceaccount", "VPC"];
+    for part in parts {
         assert!(messages[0].contains(part), "{part}: {}", messages[0]);
     }
     assert!(messages[1].contains("(repeated 2 times in "), "{}", messages[1]);
+    // Where each request has its record, that says all of it, and nothing else does.
+    let ran = world.run(&["--access-log"], &["bash", "-c", script]);
+    let dead = records(&ran);
+    assert_eq!((dead.len(), ran.err.lines().count()), (3, 3), "{}", ran.err);
+    for record in dead {
+        let reason = record["runsd"]["reason"].as_str().expect("a reason");
+        assert_eq!(record["severity"], "ERROR");
+        assert!(parts.iter().all(|part| reason.contains(part)), "{record}");
+    }
+}
+
+#[test]
+fn a_scanner_that_makes_names_up_cannot_fill_the_log() {
+    let world = World::default();
+    let script = "
+import http.client
+for number in range(500):
+    app = http.client.HTTPConnection('127.0.0.1', 80)
+    app.request('GET', '/', headers={'Host': f'bad_{number}'})
+    assert app.getresponse().status == 421
+";
+    let ran = world.run(&[], &["python3", "-c", script]);
+    ran.ok();
+    assert_eq!(ran.err.lines().count(), 21, "{}", ran.err);
+    let summary = ran.err.lines().last().expect("a summary");
+    assert!(summary.contains("480 more messages about http_request_denied held back"), "{summary}");
 }
 
 #[test]
@@ -194,7 +216,7 @@ fn the_platforms_refusals_are_explained_with_the_command_that_mends_them() {
 }
 
 /// What a command writes on a terminal of its own.
-fn on_a_terminal(world: &World, variables: &str) -> String {
+fn on_a_terminal(world: &World, variables: &str, options: &[&str]) -> String {
     let script = format!(
         "import os, pty, sys\n\
          os.environ.update({variables})\n\
@@ -203,7 +225,7 @@ fn on_a_terminal(world: &World, variables: &str) -> String {
     let runsd = runsd_tests::runsd();
     let mut command: Command = world.sim.command("python3");
     command.args(["-c", &script]).arg(runsd);
-    command.args(["--access-log", "--log-format=text", "--", "curl", "-sS", "-o", "/dev/null"]);
+    command.args(options).args(["--log-format=text", "--", "curl", "-sS", "-o", "/dev/null"]);
     command.arg("http://hello.us-east1.999999999999.run.internal/?key=sekret");
     runsd_tests::start(&mut command).wait().ok().to_owned()
 }
@@ -211,10 +233,11 @@ fn on_a_terminal(world: &World, variables: &str) -> String {
 #[test]
 fn a_terminal_gets_colours_unless_it_wants_none() {
     let world = World::default();
-    let coloured = on_a_terminal(&world, "{}");
+    let coloured = on_a_terminal(&world, "{}", &[]);
     assert!(coloured.contains("\x1b[33mrunsd: warning: \x1b[0m"), "{coloured:?}");
+    let coloured = on_a_terminal(&world, "{}", &["--access-log"]);
     assert!(coloured.contains("?key=* 421 "), "{coloured:?}");
     assert!(coloured.contains("\x1b[2mrunsd:\x1b[0m \x1b[33mGET http://"), "{coloured:?}");
-    let plain = on_a_terminal(&world, "{'NO_COLOR': '1'}");
+    let plain = on_a_terminal(&world, "{'NO_COLOR': '1'}", &[]);
     assert!(plain.contains("runsd: warning: ") && !plain.contains('\x1b'), "{plain:?}");
 }

@@ -95,6 +95,8 @@ fn metrics_are_the_requests_that_were_made() {
         ("runsd_proxy_request_duration_seconds_bucket{le=+Inf}", 10.0),
         ("runsd_proxy_requests_active", 0.0),
         ("runsd_upstream_connections_total", 3.0),
+        ("runsd_upstream_connect_duration_seconds_count", 3.0),
+        ("runsd_upstream_handshake_duration_seconds_count", 3.0),
         ("runsd_upstream_connections_kept{http=1}", 2.0),
         ("runsd_upstream_connections_kept{http=2}", 1.0),
         ("runsd_token_fetches_total", 2.0),
@@ -105,6 +107,7 @@ fn metrics_are_the_requests_that_were_made() {
     ] {
         assert_eq!(grew(name), by, "{name}");
     }
+    assert!(grew("runsd_upstream_handshake_duration_seconds_sum") > 0.0);
     assert!(grew("runsd_dns_queries_total") >= 8.0, "two questions for each name");
     assert!(grew("runsd_dns_local_total") >= 6.0);
     assert!(grew("runsd_dns_forwarded_total") >= 1.0, "example.com is asked for");

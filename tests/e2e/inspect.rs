@@ -63,6 +63,22 @@ fn a_name_is_explained_to_its_end() {
 }
 
 #[test]
+fn what_no_step_without_a_call_can_tell_is_not_claimed() {
+    let world = World::default();
+    // The platform answers for every name, so a slip of the pen looks well too.
+    let ran = world.run_plain(&["explain", "helo", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    says(&ran, "service", "unknown", &["not called", "runsd doctor helo"]);
+    says(&ran, "connection", "ok", &[]);
+    assert!(world.sim.front().requests().is_empty());
+    let report: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(report["verdict"], "ok");
+    world.sim.front().refuse(true);
+    let ran = world.run_plain(&["explain", "helo"]);
+    assert!(!ran.out.contains("not called"), "a failure says enough: {}", ran.out);
+}
+
+#[test]
 fn programs_find_values_by_their_names() {
     let world = World::default();
     let ran = world.run_plain(&["explain", "green---hello.us-east1", "--json"]);
@@ -182,6 +198,48 @@ fn a_services_own_refusal_is_told_from_the_front_ends() {
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     says(&ran, "call", "ok", &["426", "the service was reached"]);
     assert_eq!(found(&ran, "call")["facts"]["answered_by"], "service");
+}
+
+/// A program that speaks HTTP/2 alone, in the clear or by a certificate of its own.
+const ONLY_HTTP2: &str = r#"
+set -e
+folder=$(mktemp -d)
+trap 'kill $clear $tls; rm -rf "$folder"' EXIT
+cat >"$folder/clear.py" <<'PYTHON'
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], file=open(sys.argv[1], "w"))
+while True:
+    peer, _ = listener.accept()
+    peer.recv(1)
+    peer.sendall(bytes.fromhex("000006040000000000000300000064"))
+    peer.recv(65536)
+PYTHON
+mkfifo "$folder/port"
+python3 "$folder/clear.py" "$folder/port" &
+clear=$!
+"$1" doctor --json api --route "api=http://127.0.0.1:$(cat "$folder/port")"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost     -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE     -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>/dev/null
+mkfifo "$folder/nothing"
+exec 3<>"$folder/nothing"
+exec 4< <(exec openssl s_server -accept 0 -alpn h2 -key "$folder/key.pem" \
+    -cert "$folder/cert.pem" <&3 2>/dev/null)
+tls=$!
+until [ "${line%% *}" = ACCEPT ]; do read -r line <&4; done
+port=${line##*:}
+"$1" doctor --json --ca-file "$folder/cert.pem" api --route "api=https://localhost:$port,token=off"
+"#;
+
+#[test]
+fn a_service_that_speaks_http2_alone_is_told_from_a_broken_one() {
+    let world = laptop(Login::None);
+    let mut command = world.sim.command("bash");
+    let ran = start(command.args(["-c", ONLY_HTTP2, "bash"]).arg(runsd())).wait();
+    assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 2), "{ran:#?}");
+    for line in ran.out.lines() {
+        let one = Ran { out: line.to_owned(), err: String::new(), ..ran };
+        says(&one, "call", "unknown", &["HTTP/2 alone", "--upstream-http 2 -- curl http://api/"]);
+    }
 }
 
 #[test]

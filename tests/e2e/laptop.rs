@@ -123,18 +123,33 @@ fn another_providers_token_comes_as_json_and_by_a_url() {
     let mut document = google.credentials(Login::External, Path::new(&file)).expect("credentials");
     document["credential_source"]["format"] = format.clone();
     reached(&world, &call_as(&world, &document));
-    world.sim.front().clear();
-    // A URL of the machine's own, as those of CI systems and clouds are, with the
-    // header by which it knows who asks.
+    document["credential_source"] = json!({
+        "url": "http://127.0.0.1:PORT/token?a=b",
+        "headers": { "X-Ask": "yes" },
+        "format": format,
+    });
+    // The second by a server whose answers end with the connection.
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        world.sim.front().clear();
+        let file = folder.credentials(&document);
+        reached(&world, &call_with_provider(&world, version, &json, &file));
+    }
+}
+
+/// Calls the service while a URL of the machine's own, as those of CI systems and
+/// clouds are, gives the answer `json` to whoever has the header by which it knows
+/// who asks. `file` names it, with PORT for its port.
+fn call_with_provider(world: &World, version: &str, json: &str, file: &str) -> Ran {
     let provider = "
 import http.server, os, subprocess, sys, threading
 class Provider(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
+    protocol_version = sys.argv[3]
     def do_GET(self):
         known = self.headers['X-Ask'] == 'yes' and self.path == '/token?a=b'
         body = sys.argv[1].encode() if known else b'no'
         self.send_response(200 if known else 403)
-        self.send_header('Content-Length', str(len(body)))
+        if self.protocol_version != 'HTTP/1.0':
+            self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_): pass
@@ -142,20 +157,13 @@ server = http.server.HTTPServer(('127.0.0.1', 0), Provider)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 text = open(sys.argv[2]).read().replace('PORT', str(server.server_port))
 open(sys.argv[2], 'w').write(text)
-sys.exit(subprocess.call(sys.argv[3:]))
+sys.exit(subprocess.call(sys.argv[4:]))
 ";
-    document["credential_source"] = json!({
-        "url": "http://127.0.0.1:PORT/token?a=b",
-        "headers": { "X-Ask": "yes" },
-        "format": format,
-    });
-    let file = folder.credentials(&document);
     let runsd = runsd_tests::runsd().display().to_string();
     let app = ["curl", "-sS", "-m", "30", "-w", " %{http_code}", "http://hello/"];
     let mut command = world.sim.command("python3");
-    command.args(["-c", provider, &json, &file, &runsd, "--route", ROUTE, "--"]).args(app);
-    let ran = start(command.env("GOOGLE_APPLICATION_CREDENTIALS", &file)).wait();
-    reached(&world, &ran);
+    command.args(["-c", provider, json, file, version, &runsd, "--route", ROUTE, "--"]).args(app);
+    start(command.env("GOOGLE_APPLICATION_CREDENTIALS", file)).wait()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The modes: which one is taken where, what is said when it is not the best,
 //! and that `--strict` ends instead.
 
+use cloudrun_sim::{Login, Options};
 use runsd_tests::{Ran, World, start};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -217,6 +218,25 @@ fn where_there_is_nothing_to_do_one_debug_line_says_so() {
     assert_eq!((ran.ok(), ran.err.lines().count()), ("runs\n", 1), "{ran:#?}");
     assert!(ran.err.contains("the mode is off") && ran.err.contains("DEBUG"), "{ran:#?}");
     assert_eq!(run(&["--mode", "off"]).err, "");
+}
+
+#[test]
+fn a_laptop_without_a_route_is_told_once_why_names_lead_nowhere() {
+    let world = World::new(Options { laptop: Some(Login::None), ..Options::default() });
+    let ran = world.run(&[], &["curl", "-sS", "http://hello/"]);
+    assert_eq!(ran.code, Some(6), "the app's own code: {ran:#?}");
+    let warnings: Vec<&str> =
+        ran.err.lines().filter(|line| line.starts_with("runsd: warning: ")).collect();
+    let [warning] = warnings[..] else { panic!("{ran:#?}") };
+    for part in ["not Cloud Run", "--route NAME=", "runsd doctor", "--mode off"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+    for silent in [["--mode", "off"], ["--log-level", "error"]] {
+        assert_eq!(world.run(&silent, &["true"]).err, "", "{silent:?}");
+    }
+    // A sidecar with nothing to serve says one thing too.
+    let ran = world.run_plain(&["serve"]);
+    assert_eq!((ran.code, ran.err.lines().count()), (Some(2), 1), "{ran:#?}");
 }
 
 /// What a metadata server does with a connection whose request has come.

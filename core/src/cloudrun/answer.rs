@@ -1,7 +1,6 @@
 //! Whose an answer is: the service's own, or the front end's in its place; and
-//! what to do about the latter, down to the command.
+//! what a host says of its service.
 
-use super::meaning::meaning;
 use super::{URL_ZONE, regions};
 use crate::names::Target;
 
@@ -14,27 +13,6 @@ pub fn is_front_ends(status: u16, challenge: Option<&str>, body: &str) -> bool {
     let titled = body.contains(&format!("<title>{status} ")) && body.contains(HEADING);
     let invalid = challenge.is_some_and(|text| text.contains("error=\"invalid_token\""));
     titled || (status == 401 && invalid)
-}
-
-/// What the front end means by `status` at `target`, and what to do; `caller` is
-/// the account of the token that was sent.
-pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> String {
-    match (status, service_of(&target.host), caller) {
-        (403, Some((service, region, project)), Some(email)) => format!(
-            "permit the caller: gcloud run services add-iam-policy-binding {service} \
-             --region={region} --project={project} --member={} --role=roles/run.invoker; or, if \
-             its ingress is internal, let the call leave through the VPC",
-            member(email)
-        ),
-        (404, Some((service, region, project)), _) => format!(
-            "is there a service {service} in {region}? See: gcloud run services list \
-             --project={project}. If there is, its default URL is disabled (give another with \
-             --route {}=URL), or its ingress is internal (let the call leave through the VPC){}",
-            target.name,
-            if target.host.contains("---") { ", or the tag is none of its own" } else { "" }
-        ),
-        _ => meaning(status).unwrap_or("see the logs of the service").to_owned(),
-    }
 }
 
 /// An account as access policies name it: whoever tries things out at home calls
@@ -91,21 +69,6 @@ mod tests {
         {
             assert_eq!(service_of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn the_remedy_is_a_command_where_one_can_be_given() {
-        let hello = target("green---he-llo-12.us-east1.run.app");
-        let text = remedy(403, &hello, Some("a@x.iam.gserviceaccount.com"));
-        assert!(
-            text.contains("add-iam-policy-binding he-llo --region=us-east1 --project=12"),
-            "{text}"
-        );
-        assert!(text.contains("--member=serviceAccount:a@x.iam"), "{text}");
-        assert!(remedy(403, &hello, Some("a@b.c")).contains("--member=user:a@b.c"));
-        assert!(remedy(404, &hello, None).contains("services list --project=12"));
-        let own = target("api.example.com");
-        assert!(!remedy(403, &own, Some("a@b.c")).contains("gcloud"));
     }
 
     #[test]

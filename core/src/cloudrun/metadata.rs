@@ -117,7 +117,7 @@ impl Metadata {
         let at = format!("the metadata server at {}", self.host);
         let reply = called.map_err(|error| match error {
             CallError::Url(_) => Fault::Refused(format!("{at}: {error}")),
-            CallError::Failed(_) | CallError::Timeout(_) => {
+            CallError::Failed(_) | CallError::Timeout(_) | CallError::OnlyHttp2 => {
                 Fault::Unreachable(format!("{at} cannot be reached: {error}"))
             }
         })?;

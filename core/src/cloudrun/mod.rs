@@ -8,7 +8,6 @@
 mod adc;
 mod answer;
 mod directory;
-mod meaning;
 mod metadata;
 mod place;
 mod refusal;
@@ -19,11 +18,11 @@ mod traces;
 mod urls;
 
 pub use adc::{AdcTokens, CredentialsPlace};
-pub use answer::{is_front_ends, remedy, unheard_region};
+pub use answer::{is_front_ends, unheard_region};
 pub use directory::{CloudRunDirectory, Rules};
 pub use metadata::Metadata;
 pub use place::Place;
-pub use refusal::refusal;
+pub use refusal::{refusal, remedy};
 pub use spent::is_spent;
 pub use token::{FixedToken, MetadataTokens};
 pub use traces::{TRACE_FIELDS, Traces};

@@ -7,11 +7,14 @@
 
 mod admin;
 mod date;
+mod head;
 
 pub use admin::{Action, Admin, Deed, Page};
 
 use crate::net::{Alpn, BoxFuture, Dialer, Secure, deadline};
+use async_h1::client::{Encoder, decode};
 use futures_lite::AsyncReadExt;
+use futures_lite::io::{self, Cursor};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,8 +45,7 @@ impl Reply {
         Reply { status, body, headers: Vec::new() }
     }
 
-    /// When it was sent by the server's clock: whole seconds. The HTTP library puts
-    /// our own time in the place of a date that the server does not send.
+    /// When it was sent by the server's clock, in whole seconds, if it says so.
     pub fn date(&self) -> Option<SystemTime> {
         date::read(self.header("date")?)
     }
@@ -63,6 +65,8 @@ pub enum CallError {
     Failed(String),
     /// No answer in time.
     Timeout(Duration),
+    /// An answer in HTTP/2, which this client does not speak.
+    OnlyHttp2,
 }
 
 impl fmt::Display for CallError {
@@ -71,6 +75,7 @@ impl fmt::Display for CallError {
             CallError::Url(url) => write!(f, "{url:?} is not a URL"),
             CallError::Failed(cause) => f.write_str(cause),
             CallError::Timeout(time) => write!(f, "no answer within {} s", time.as_secs_f32()),
+            CallError::OnlyHttp2 => head::OnlyHttp2.fmt(f),
         }
     }
 }
@@ -121,7 +126,10 @@ impl Client {
     ) -> BoxFuture<'_, Result<Reply, CallError>> {
         Box::pin(async move {
             match deadline(limit, self.exchange(request?)).await {
-                Ok(reply) => reply.map_err(|error| CallError::Failed(error.to_string())),
+                Ok(reply) => reply.map_err(|error| match error.downcast_ref::<io::Error>() {
+                    Some(cause) if is_only_http2(cause) => CallError::OnlyHttp2,
+                    _ => CallError::Failed(error.to_string()),
+                }),
                 Err(_) => Err(CallError::Timeout(limit)),
             }
         })
@@ -141,6 +149,10 @@ impl Client {
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Reply { status: response.status().into(), body, headers })
     }
+}
+
+fn is_only_http2(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<head::OnlyHttp2>())
 }
 
 /// A request without a body.
@@ -183,7 +195,15 @@ impl surf::HttpClient for Transport {
                 if url.scheme() == "https" { Secure::Tls(Alpn::Http1) } else { Secure::No };
             let dialled = self.0.dial(host, port, secure).await;
             let connected = dialled.map_err(|error| failed(error.to_string()))?;
-            async_h1::connect(connected.stream, request).await
+            let mut stream = connected.stream;
+            io::copy(Encoder::new(request), &mut stream).await?;
+            let begun = head::read(&mut stream, REPLY_LIMIT).await?;
+            let mut response = decode(Cursor::new(begun.bytes).chain(stream)).await?;
+            if !begun.dated {
+                // The library puts our own time there.
+                response.remove_header("date");
+            }
+            Ok(response)
         })
     }
 }
@@ -269,6 +289,21 @@ mod tests {
         for name in &names {
             assert!(!name.starts_with("async-std") && !name.starts_with("blocking"), "{names:?}");
         }
+    }
+
+    #[test]
+    fn what_the_library_does_not_take_is_taken_all_the_same() {
+        let get = |answer: &'static [u8]| {
+            let (url, _server) = server(answer);
+            block_on(client().get(&url, &[], Duration::from_secs(5)))
+        };
+        let reply = get(b"HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6\r\n\r\nthe token").unwrap();
+        assert_eq!((reply.status, reply.body.as_str()), (200, "the token"));
+        assert_eq!(reply.date(), None, "our own time is not the server's");
+        let dated = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+        assert_eq!(get(dated).unwrap().date(), Some(SystemTime::UNIX_EPOCH));
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+        assert_eq!(get(settings).unwrap_err(), CallError::OnlyHttp2);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Plans {
     /// Whether names without a route are services all the same: somebody asks
     /// elsewhere what would become of them on the platform.
     pub(super) as_if_there: bool,
+    /// Whether the log warns where there is nothing to do.
+    pub(super) explains_idle: bool,
     /// A token that the user gives for every audience.
     pub(super) fixed_token: Option<String>,
     /// Whose identity it is elsewhere than on the platform.
@@ -68,6 +70,7 @@ impl Plans {
             log,
             on_platform,
             as_if_there: false,
+            explains_idle: false,
             credentials: CredentialsPlace::find(|name| environment::text(lookup, name)),
             fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
             names_certificates: ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set),

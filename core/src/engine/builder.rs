@@ -46,6 +46,7 @@ pub struct Builder {
     /// The names of variables that look like settings, where they can be listed.
     variables: fn() -> Vec<String>,
     log: Option<LogCallback>,
+    explains_idle: bool,
 }
 
 impl Default for Builder {
@@ -56,6 +57,7 @@ impl Default for Builder {
             lookup: environment::of_this_process(),
             variables: environment::names_of_this_process,
             log: None,
+            explains_idle: false,
         }
     }
 }
@@ -137,6 +139,15 @@ impl Builder {
         self
     }
 
+    /// Warns where there is nothing to do: whoever typed a command with runsd
+    /// before it wants to know why names lead nowhere. A program that embeds the
+    /// engine asks for its mode.
+    #[cfg(feature = "cli")]
+    pub(crate) fn explaining_idle(mut self) -> Builder {
+        self.explains_idle = true;
+        self
+    }
+
     /// Starts the engine and returns when it is true: sockets are bound,
     /// resolv.conf is written or left on purpose, and its DNS server has
     /// answered. Blocks, usually for some milliseconds, and for at most about
@@ -164,7 +175,8 @@ impl Builder {
         };
         let log = Log::new(config.log_level, sink, || SystemClock.now());
         let settled = (config, settings::said(&layers));
-        Ok((Plans::new(settled, log, on_platform, &self.lookup), dispatcher))
+        let plans = Plans::new(settled, log, on_platform, &self.lookup);
+        Ok((Plans { explains_idle: self.explains_idle, ..plans }, dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If

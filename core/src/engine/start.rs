@@ -109,7 +109,7 @@ fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
     let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
-        plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
+        tell_idle(plans);
         return Ok((idle(plans), None));
     }
     let mut because = plan.because;
@@ -182,6 +182,21 @@ fn instead(
     }
     plans.log.warn("engine", format_args!("{text}"));
     Ok((idle(plans), None))
+}
+
+/// Says why there is nothing to do: a warning where that may be a surprise.
+fn tell_idle(plans: &Plans) {
+    if plans.config.mode != ModeChoice::Auto || !plans.explains_idle {
+        return plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
+    }
+    plans.log.warn(
+        "engine",
+        format_args!(
+            "names of services lead nowhere here: this is not Cloud Run, and there is no route. To \
+             call one: --route NAME=http://localhost:PORT, or --route NAME=URL of a real service \
+             (runsd doctor tells more). If that is meant: --mode off"
+        ),
+    );
 }
 
 fn idle(plans: &Plans) -> Facts {

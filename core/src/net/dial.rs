@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For one address: TCP's first retransmission comes after 1 s, its third after 7 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,6 +166,10 @@ pub struct Connected {
     pub stream: Stream,
     /// What ALPN chose; [`Protocol::Http1`] in the clear.
     pub protocol: Protocol,
+    /// How long the connection to the address that took it came about.
+    pub connect: Duration,
+    /// How long the TLS handshake took, where there was one.
+    pub handshake: Option<Duration>,
 }
 
 /// Opens connections; shared by everything that calls out.
@@ -210,10 +214,15 @@ impl Dialer {
             if self.own.contains(address) {
                 return Err(DialError::Loop { host: host.to_owned(), address });
             }
+            let begun = Instant::now();
             match deadline(CONNECT_TIMEOUT, Tcp::connect(address)).await {
                 // In a box: whoever may have to dial would hold the kilobytes of
                 // a handshake for as long as an exchange lasts.
-                Ok(Ok(tcp)) => return Box::pin(self.secure(host, address, tcp, secure)).await,
+                Ok(Ok(tcp)) => {
+                    let connect = begun.elapsed();
+                    let secured = Box::pin(self.secure(host, address, tcp, secure)).await;
+                    return secured.map(|connected| Connected { connect, ..connected });
+                }
                 Ok(Err(cause)) => last = DialError::Connect { address, cause },
                 Err(_) => last = DialError::Timeout { address, step: "connect" },
             }
@@ -251,7 +260,12 @@ impl Dialer {
         secure: Secure,
     ) -> Result<Connected, DialError> {
         let Secure::Tls(alpn) = secure else {
-            return Ok(Connected { stream: Stream::Plain(tcp), protocol: Protocol::Http1 });
+            return Ok(Connected {
+                stream: Stream::Plain(tcp),
+                protocol: Protocol::Http1,
+                connect: Duration::ZERO,
+                handshake: None,
+            });
         };
         let (offer, other) = Tls::offers(alpn);
         match (self.handshake(host, address, tcp, offer).await, other) {
@@ -275,8 +289,14 @@ impl Dialer {
         tcp: Tcp,
         offer: Alpn,
     ) -> Result<Connected, DialError> {
+        let begun = Instant::now();
         match deadline(TLS_TIMEOUT, self.tls.connect(host, tcp, offer)).await {
-            Ok(Ok((stream, protocol))) => Ok(Connected { stream, protocol }),
+            Ok(Ok((stream, protocol))) => Ok(Connected {
+                stream,
+                protocol,
+                connect: Duration::ZERO,
+                handshake: Some(begun.elapsed()),
+            }),
             Ok(Err(cause)) => Err(DialError::Tls { address, cause }),
             Err(_) => Err(DialError::Timeout { address, step: "TLS handshake" }),
         }

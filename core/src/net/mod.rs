@@ -19,7 +19,7 @@ mod tokio_io;
 mod udp;
 
 pub use buffer::Buffer;
-pub use dial::{ConnectTo, DialError, Dialer, OwnAddresses, Resolve, Secure};
+pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
 pub use drain::{Drain, Hurry, Watch};
 pub use outgoing::Outgoing;
 pub use stream::Stream;

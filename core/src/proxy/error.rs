@@ -75,7 +75,7 @@ pub(super) struct About {
 
 impl ProxyError {
     /// The status, and RFC 9209's name of the error.
-    fn class(&self) -> (u16, &'static str) {
+    pub(super) fn class(&self) -> (u16, &'static str) {
         match self {
             ProxyError::Head(error) => (error.status(), "http_request_error"),
             ProxyError::Body(_) | ProxyError::Target(_) => (400, "http_request_error"),

@@ -46,11 +46,16 @@ impl Shared {
     }
 
     /// Tells the log of an error that the proxy answers with. What the app alone
-    /// can mend, and what its source has told already, is for whoever looks.
+    /// can mend, and what its source has told already, is for whoever looks. The
+    /// access log tells the same of each request.
     pub(super) fn tell(&self, error: &ProxyError, about: &About) {
         let log = self.tasks.log();
+        if self.config.access_log {
+            return;
+        }
         if error.is_news() {
-            log.warn("proxy", format_args!("{}", error.told(about)));
+            let (_, class) = error.class();
+            log.warn_of("proxy", class, format_args!("{}", error.told(about)));
         } else {
             log.debug("proxy", format_args!("{}", error.told(about)));
         }

@@ -172,10 +172,7 @@ impl Proxy {
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
-            let opened = pool::connect_h1(&shared.dialer, &target).await;
-            if opened.is_ok() {
-                shared.tasks.counters().upstream_connections.add();
-            }
+            let opened = pool::connect_h1(&shared, &target).await;
             shared.h1.end_warming(&target, warming, opened);
         });
     }

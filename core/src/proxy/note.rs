@@ -3,7 +3,7 @@
 //! is dropped, so that none is forgotten, whatever ends it.
 
 use super::Shared;
-use super::error::ProxyError;
+use super::error::{About, ProxyError};
 use crate::cloudrun::TRACE_FIELDS;
 use crate::http1::{RequestHead, Version};
 use crate::names::Target;
@@ -133,12 +133,17 @@ impl Note {
     }
 
     /// runsd itself answers, in the form that suits the call.
-    pub(super) fn refused(&mut self, error: &ProxyError, status: u16, grpc: Option<u8>) {
+    pub(super) fn refused(
+        &mut self,
+        (error, about): (&ProxyError, &About),
+        status: u16,
+        grpc: Option<u8>,
+    ) {
         if let Some(open) = &mut self.open {
             open.status = if grpc.is_some() { 200 } else { status };
             open.grpc_status = grpc.map(u16::from);
             if let Some(seen) = &mut open.seen {
-                seen.reason = Some(error.to_string());
+                seen.reason = Some(error.told(about));
             }
         }
     }

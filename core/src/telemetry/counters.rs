@@ -122,6 +122,10 @@ pub struct Counters {
     pub proxy_time: Histogram,
     /// Connections opened to services.
     pub upstream_connections: Counter,
+    /// How long TCP connections to services took to open.
+    pub connect_time: Histogram,
+    /// How long TLS handshakes with services took.
+    pub handshake_time: Histogram,
     /// Requests sent on a connection that had been used before.
     pub upstream_reused: Counter,
     /// Tokens fetched from their source.

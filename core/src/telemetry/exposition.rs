@@ -101,6 +101,10 @@ impl Counters {
         ] {
             out.counter(name, help, counter.get());
         }
+        let help = "How long TCP connections to services took to open, in seconds.";
+        out.histogram("upstream_connect_duration_seconds", help, &self.connect_time);
+        let help = "How long TLS handshakes with services took, in seconds.";
+        out.histogram("upstream_handshake_duration_seconds", help, &self.handshake_time);
         let help = "How long the source of tokens took, in seconds.";
         out.histogram("token_fetch_duration_seconds", help, &self.token_time);
     }
@@ -208,6 +212,6 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line}\n--\n{text}");
         }
         // One family for each field of the struct, and the gauge made of two.
-        assert_eq!(text.matches("# TYPE").count(), 18);
+        assert_eq!(text.matches("# TYPE").count(), 20);
     }
 }

@@ -11,7 +11,7 @@ mod json;
 mod record;
 mod repeats;
 
-use repeats::{Repeated, Repeats};
+use repeats::{Repeated, Repeats, Source};
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,18 +73,19 @@ impl Log {
         level <= self.0.level
     }
 
-    /// Writes one record. `room` names the part of runsd that speaks. What was
-    /// said within the last minute is counted instead; whoever looks for
-    /// something odd (`Debug` and below) is told everything.
-    pub fn write(&self, level: Level, room: &'static str, message: fmt::Arguments<'_>) {
+    /// Writes one record. What was said within the last minute is counted
+    /// instead, and so are many different ones of one kind; whoever looks for
+    /// something odd (a log of the level `Debug`) is told everything.
+    fn write(&self, source: Source, message: fmt::Arguments<'_>) {
+        let Source { level, room, .. } = source;
         if !self.enabled(level) {
             return;
         }
         let message = message.to_string();
-        if level <= Level::Info {
+        if !self.enabled(Level::Debug) {
             let mut due = Vec::new();
             let now = (self.0.now)();
-            let said = self.repeats().admit((level, room, &message), now, &mut due);
+            let said = self.repeats().admit(source, &message, now, &mut due);
             due.iter().for_each(|repeated| self.tell(repeated));
             if !said {
                 return;
@@ -138,24 +139,31 @@ impl Log {
         }
     }
 
-    /// Something failed for good; the user must act.
+    /// Something failed for good; the user must act. `room` names the part of
+    /// runsd that speaks, here as everywhere.
     pub fn error(&self, room: &'static str, message: fmt::Arguments<'_>) {
-        self.write(Level::Error, room, message);
+        self.write(Source { level: Level::Error, room, kind: room }, message);
     }
 
     /// Something works less well than it should; the user may act.
     pub fn warn(&self, room: &'static str, message: fmt::Arguments<'_>) {
-        self.write(Level::Warn, room, message);
+        self.warn_of(room, room, message);
+    }
+
+    /// The same, where what is not runsd's to choose may make it come in many
+    /// variants: `kind` is what they have in common.
+    pub fn warn_of(&self, room: &'static str, kind: &'static str, message: fmt::Arguments<'_>) {
+        self.write(Source { level: Level::Warn, room, kind }, message);
     }
 
     /// A milestone: started, stopped, mode chosen.
     pub fn info(&self, room: &'static str, message: fmt::Arguments<'_>) {
-        self.write(Level::Info, room, message);
+        self.write(Source { level: Level::Info, room, kind: room }, message);
     }
 
     /// What a developer wants to see when something is odd.
     pub fn debug(&self, room: &'static str, message: fmt::Arguments<'_>) {
-        self.write(Level::Debug, room, message);
+        self.write(Source { level: Level::Debug, room, kind: room }, message);
     }
 }
 
@@ -204,8 +212,9 @@ mod tests {
         let (log, _, said) = log(Level::Debug);
         log.warn("dns", format_args!("same"));
         log.info("dns", format_args!("same"));
+        log.warn("dns", format_args!("same"));
         log.debug("dns", format_args!("same"));
         log.debug("dns", format_args!("same"));
-        assert_eq!(said.lock().unwrap().len(), 4);
+        assert_eq!(said.lock().unwrap().len(), 5);
     }
 }

@@ -5,7 +5,7 @@ use super::explain::{STEP, connect, place_and_target, token};
 use super::machine;
 use super::report::Report;
 use crate::cloudrun;
-use crate::control::{Client, Reply};
+use crate::control::{CallError, Client, Reply};
 use crate::dns::{Original, ResolvConf};
 use crate::engine::base::{Base, Plans};
 use crate::engine::builder::Builder;
@@ -13,7 +13,7 @@ use crate::engine::error::Error;
 use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
-use crate::net::block_on;
+use crate::net::{Alpn, Secure, block_on};
 use crate::sys;
 use std::time::{Duration, SystemTime};
 
@@ -74,9 +74,11 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
 /// One service: where its name leads, who we are there, and a real call.
 fn service(report: &mut Report, plans: &Plans, base: &Base, name: &str) {
     let Some(target) = place_and_target(report, plans, base, name) else { return };
-    let reached = connect(report, base, &target);
+    let spoken = connect(report, base, &target);
     let caller = token(report, base, &target);
-    if !reached || (target.audience.is_some() && caller.is_none() && !has_token(base, &target)) {
+    if spoken.is_none()
+        || (target.audience.is_some() && caller.is_none() && !has_token(base, &target))
+    {
         return;
     }
     call(report, plans, base, &target, caller.as_deref());
@@ -99,9 +101,20 @@ fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller
     match block_on(client.get(&url, &headers, STEP * 2)) {
         Ok(reply) => {
             answer(report, &url, &reply, target, caller);
-            if let (false, true, Some(date)) = (plans.on_platform, target.tls, reply.date()) {
-                clock(report, date, "the service's front end");
+            if !plans.on_platform && target.tls {
+                clock(report, reply.date(), "the service's front end");
             }
+        }
+        Err(error) if error == CallError::OnlyHttp2 || speaks_only_http2(base, target) => {
+            let name = &target.name;
+            report.unknown(
+                "call",
+                format!("GET {url}: it answers, in HTTP/2 alone, which this check does not speak"),
+                format!(
+                    "let an app call it with the option --upstream-http 2, as in runsd \
+                     --upstream-http 2 -- curl http://{name}/; a gRPC app speaks HTTP/2 by itself"
+                ),
+            );
         }
         Err(error) => {
             let remedy = "see the logs of the service, and whether it answers others";
@@ -110,17 +123,28 @@ fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller
     }
 }
 
+/// Whether a service over TLS that takes connections takes none for HTTP/1.1.
+fn speaks_only_http2(base: &Base, target: &Target) -> bool {
+    let takes = |alpn| {
+        target.tls
+            && block_on(base.dialer.dial(&target.host, target.port, Secure::Tls(alpn))).is_ok()
+    };
+    !takes(Alpn::Http1) && takes(Alpn::Http2)
+}
+
 /// What an answer means, which depends on whose it is.
 fn answer(report: &mut Report, url: &str, reply: &Reply, target: &Target, caller: Option<&str>) {
     let status = reply.status;
     let detail = format!("GET {url} -> {status}");
     let challenge = reply.header("www-authenticate");
+    let remedy = cloudrun::remedy(status, target, caller);
+    let remedy = remedy.unwrap_or_else(|| "see the logs of the service".to_owned());
     let ours = target.tls && cloudrun::is_front_ends(status, challenge, &reply.body);
     if ours {
         let detail = format!("{detail}, by the front end: the service has seen nothing");
-        report.fail("call", detail, Some(cloudrun::remedy(status, target, caller)));
+        report.fail("call", detail, Some(remedy));
     } else if status == 429 || status >= 500 {
-        report.warn("call", detail, cloudrun::remedy(status, target, caller));
+        report.warn("call", detail, remedy);
     } else if status >= 400 {
         report.ok("call", format!("{detail}: the service was reached, and answers so itself"));
     } else {
@@ -131,7 +155,11 @@ fn answer(report: &mut Report, url: &str, reply: &Reply, target: &Target, caller
 }
 
 /// Compares the clocks: tokens live by them.
-fn clock(report: &mut Report, theirs: SystemTime, whose: &str) {
+fn clock(report: &mut Report, theirs: Option<SystemTime>, whose: &str) {
+    let Some(theirs) = theirs else {
+        let detail = format!("{whose} does not say what time it is");
+        return report.unknown("clock", detail, "compare this machine's with another's");
+    };
     let now = SystemTime::now();
     let (apart, which) = match theirs.duration_since(now) {
         Ok(behind) => (behind, "behind"),
@@ -146,4 +174,19 @@ fn clock(report: &mut Report, theirs: SystemTime, whose: &str) {
         _ => report.fail("clock", detail, Some(remedy.into())),
     }
     report.fact("apart_seconds", seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::inspect::Verdict;
+
+    #[test]
+    fn a_clock_that_nobody_has_seen_does_not_agree() {
+        let mut report = Report::default();
+        clock(&mut report, None, "the metadata server");
+        let [unknown] = &report.findings[..] else { panic!("{report}") };
+        assert_eq!(unknown.verdict, Verdict::Unknown);
+        assert!(unknown.detail.starts_with("the metadata server does not say"), "{report}");
+    }
 }

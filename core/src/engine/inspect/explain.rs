@@ -1,6 +1,6 @@
 //! What becomes of a name, step by step.
 
-use super::report::Report;
+use super::report::{Report, Verdict};
 use crate::auth::TokenError;
 use crate::cloudrun::{RESERVED, unheard_region};
 use crate::dns::ResolvConf;
@@ -9,7 +9,7 @@ use crate::engine::builder::Builder;
 use crate::engine::error::Error;
 use crate::engine::takeover;
 use crate::names::{Directory, Grammar, Refusal, Target};
-use crate::net::{Alpn, Secure, block_on, deadline};
+use crate::net::{Alpn, Protocol, Secure, block_on, deadline};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,6 +42,9 @@ pub fn explain(builder: Builder, name: &str) -> Result<Report, Error> {
         && let Some(target) = place_and_target(&mut report, &plans, &base, name)
     {
         follow(&mut report, &base, &target);
+        if report.verdict() < Verdict::Failure {
+            uncalled(&mut report, name);
+        }
     }
     base.stop(Duration::ZERO);
     Ok(report)
@@ -202,12 +205,19 @@ fn follow(report: &mut Report, base: &Base, target: &Target) {
     token(report, base, target);
 }
 
+/// What no step without a call can tell: the platform answers for every name
+/// that its services could have.
+fn uncalled(report: &mut Report, name: &str) {
+    let detail = "not called: whether there is such a service, and lets the caller in";
+    report.unknown("service", detail, format!("runsd doctor {name} makes a real call"));
+}
+
 fn unresolved() -> String {
     "check the service's name and region, and the network; runsd doctor asks each nameserver".into()
 }
 
-/// The connection; whether there is one.
-pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> bool {
+/// The connection, and what it speaks, if there is one.
+pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> Option<Protocol> {
     let secure = if target.tls { Secure::Tls(Alpn::Either) } else { Secure::No };
     let start = Instant::now();
     match block_on(base.dialer.dial(&target.host, target.port, secure)) {
@@ -219,7 +229,7 @@ pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> bool
             report.ok("connection", format!("{peer}, {how}, {}, {took} ms", connected.protocol));
             report.fact("peer", peer);
             report.fact("protocol", connected.protocol);
-            true
+            Some(connected.protocol)
         }
         Err(error) => {
             let remedy = if target.tls {
@@ -228,7 +238,7 @@ pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> bool
                 "is the program at work there, and listening on that port?"
             };
             report.fail("connection", error.to_string(), Some(remedy.into()));
-            false
+            None
         }
     }
 }

@@ -144,8 +144,12 @@ pub(super) fn nameservers(report: &mut Report, plans: &Plans, resolv_conf: &Reso
     }
 }
 
-/// The metadata server, and what time it is there.
-pub(super) fn metadata(report: &mut Report, plans: &Plans, base: &Base) -> Option<SystemTime> {
+/// The metadata server, and what time it is there; `None` where none answers.
+pub(super) fn metadata(
+    report: &mut Report,
+    plans: &Plans,
+    base: &Base,
+) -> Option<Option<SystemTime>> {
     if !plans.on_platform {
         return None;
     }
@@ -155,7 +159,7 @@ pub(super) fn metadata(report: &mut Report, plans: &Plans, base: &Base) -> Optio
         Ok(date) => {
             let took = start.elapsed().as_millis();
             report.ok("metadata", format!("{host} answers, in {took} ms"));
-            date
+            Some(date)
         }
         Err(fault) => {
             report.fail(

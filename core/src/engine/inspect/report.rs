@@ -7,6 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verdict {
+    /// Nothing here can tell; the whole is no worse for it.
+    Unknown,
     /// As it should be.
     Ok,
     /// It works, and may not do what is wanted.
@@ -52,6 +54,16 @@ impl Report {
         remedy: impl Into<String>,
     ) {
         self.add(what, Verdict::Warning, detail.into(), Some(remedy.into()));
+    }
+
+    /// Something that cannot be told here, and what tells it.
+    pub(super) fn unknown(
+        &mut self,
+        what: &'static str,
+        detail: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(what, Verdict::Unknown, detail.into(), Some(remedy.into()));
     }
 
     /// A failure whose remedy stands in its own words already, or is known.
@@ -108,6 +120,7 @@ impl Report {
 impl Verdict {
     fn name(self) -> &'static str {
         match self {
+            Verdict::Unknown => "unknown",
             Verdict::Ok => "ok",
             Verdict::Warning => "warning",
             Verdict::Failure => "failure",
@@ -120,6 +133,7 @@ impl fmt::Display for Report {
         let width = self.findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
         for finding in &self.findings {
             let verdict = match finding.verdict {
+                Verdict::Unknown => "unknown",
                 Verdict::Ok => "ok",
                 Verdict::Warning => "WARNING",
                 Verdict::Failure => "FAILED",
@@ -165,17 +179,21 @@ mod tests {
     #[test]
     fn a_report_is_a_table_for_people_and_json_for_programs() {
         let mut report = Report::default();
+        report.unknown("call", "none made", "make one");
+        assert_eq!(report.verdict(), Verdict::Unknown);
         report.ok("name", "hello");
+        assert_eq!(report.verdict(), Verdict::Ok, "what nothing can tell spoils nothing");
         report.fact("service", "hello");
         report.fail("token", "none", Some("ask".into()));
         assert_eq!(report.verdict(), Verdict::Failure);
         assert_eq!(
             report.to_string(),
-            "ok       name   hello\nFAILED   token  none\n                -> ask\n"
+            "unknown  call   none made\n                -> make one\nok       name   hello\n\
+             FAILED   token  none\n                -> ask\n"
         );
         let json: Value = serde_json::from_str(&report.to_json()).unwrap();
-        assert_eq!(json["findings"][1]["remedy"], "ask");
-        assert_eq!(json["findings"][0]["facts"]["service"], "hello");
+        assert_eq!(json["findings"][2]["remedy"], "ask");
+        assert_eq!(json["findings"][1]["facts"]["service"], "hello");
         assert_eq!(json["verdict"], "failure");
     }
 

@@ -183,12 +183,12 @@ async fn converse(
             Outcome::TokenRefused => {
                 renewable = false;
                 if renew(shared, &mut calling, upload).await {
-                    service = open(shared, &target).await?;
+                    service = pool::connect_h1(shared, &target).await?;
                 }
             }
             Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
                 upload.out.rewind();
-                service = open(shared, &target).await?;
+                service = pool::connect_h1(shared, &target).await?;
             }
             Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
                 return Err(upstream(&target, cause));
@@ -244,14 +244,8 @@ async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyErro
             // It was opened for whatever name a resolver asked for.
             found.map_err(|error| error.calling(&target.name))
         }
-        None => open(shared, target).await,
+        None => pool::connect_h1(shared, target).await,
     }
-}
-
-async fn open(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
-    let service = pool::connect_h1(&shared.dialer, target).await?;
-    shared.tasks.counters().upstream_connections.add();
-    Ok(service)
 }
 
 fn upstream(target: &Target, cause: String) -> ProxyError {

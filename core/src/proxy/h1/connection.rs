@@ -294,7 +294,7 @@ impl Client {
         shared.tell(error, &about);
         let mut answer = error.answer(&about);
         let grpc = asked.is_some_and(|asked| asked.grpc);
-        self.note.refused(error, answer.status, grpc.then_some(answer.grpc.0));
+        self.note.refused((error, &about), answer.status, grpc.then_some(answer.grpc.0));
         if asked.is_some_and(|asked| asked.head) {
             answer.body.clear();
         }

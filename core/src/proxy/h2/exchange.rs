@@ -77,7 +77,7 @@ pub(super) async fn run(
             let about = shared.about(reply.note.target().map(|target| &**target));
             shared.tell(&error, &about);
             let answer = error.answer(&about);
-            reply.note.refused(&error, answer.status, grpc.then_some(answer.grpc.0));
+            reply.note.refused((&error, &about), answer.status, grpc.then_some(answer.grpc.0));
             reply.note.sent(answer::send(&mut reply.respond, answer, grpc, &method));
         }
         (Failure::Reset(reason), _) => reply.respond.send_reset(reason),

@@ -2,7 +2,8 @@
 //! quiet app does not need grows old and goes.
 
 use crate::names::Target;
-use crate::net::{Alpn, Buffer, Dialer, Secure, Stream};
+use crate::net::{Alpn, Buffer, Connected, Secure, Stream};
+use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
 use crate::proxy::limits::{FRESH, IDLE, IDLE_CONNECTIONS, IDLE_IN_ALL};
 use crate::proxy::timers::Timers;
@@ -10,7 +11,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::io::AsyncRead;
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -224,23 +225,32 @@ impl H1Pool {
 }
 
 /// Opens a connection.
-pub(in crate::proxy) async fn connect(
-    dialer: &Arc<Dialer>,
-    target: &Target,
-) -> Result<H1, ProxyError> {
+pub(in crate::proxy) async fn connect(shared: &Shared, target: &Target) -> Result<H1, ProxyError> {
     let secure = if target.tls { Secure::Tls(Alpn::Http1) } else { Secure::No };
     // Boxed: it is seldom, and larger than everything that is held while it is
     // not under way.
-    let connected = Box::pin(dialer.dial(&target.host, target.port, secure))
+    let connected = Box::pin(shared.dialer.dial(&target.host, target.port, secure))
         .await
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
+    count(shared, &connected);
     Ok(H1::new(connected.stream))
+}
+
+/// Counts a connection that has been opened.
+pub(super) fn count(shared: &Shared, connected: &Connected) {
+    let counters = shared.tasks.counters();
+    counters.upstream_connections.add();
+    counters.connect_time.observe(connected.connect);
+    if let Some(time) = connected.handshake {
+        counters.handshake_time.observe(time);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::{SystemClock, block_on};
+    use std::sync::Arc;
 
     fn target(tls: bool) -> Target {
         Target {

@@ -1,6 +1,7 @@
 //! HTTP/2 connections: shared, dialled once for however many requests wait,
 //! and never a queue: where a connection has no stream left, another is opened.
 
+use super::h1::count;
 use super::h2_connection::{Connection, Lease, STREAMS};
 use super::{H1, connect_h1};
 use crate::names::Target;
@@ -270,9 +271,7 @@ async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError>
     if let Some(found) = shared.h1.take_or_wait(target).await {
         return found.map(Way::Http1);
     }
-    let connection = connect_h1(&shared.dialer, target).await?;
-    shared.tasks.counters().upstream_connections.add();
-    Ok(Way::Http1(connection))
+    connect_h1(shared, target).await.map(Way::Http1)
 }
 
 /// Dials in a task of its own, because others may wait for the same
@@ -295,7 +294,7 @@ async fn dial(shared: &Shared, target: &Target, secure: Secure) -> Result<Dialed
         .dial(&target.host, target.port, secure)
         .await
         .map_err(|cause| ProxyError::Dial { name: target.name.clone(), cause })?;
-    shared.tasks.counters().upstream_connections.add();
+    count(shared, &connected);
     let prior_knowledge = secure == Secure::No;
     if connected.protocol == Protocol::Http2 || prior_knowledge {
         let opened = Connection::open(connected.stream, &shared.tasks, &shared.timers).await;

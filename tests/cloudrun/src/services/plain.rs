@@ -6,6 +6,8 @@ use std::time::Duration;
 use ring::digest::{Context, SHA256};
 
 use crate::front::exchange::{Call, Exchange, Side};
+use crate::token::now;
+use crate::wire;
 
 const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
@@ -26,7 +28,7 @@ fn identity(call: &Call) -> Vec<(&'static str, String)> {
     all
 }
 
-/// `hello`: says who it is.
+/// `hello`: says who it is, and when.
 pub(super) async fn hello(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let call = &exchange.call;
     let body = format!("hello from {} ({})\n", call.service, call.region);
@@ -34,6 +36,8 @@ pub(super) async fn hello(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let mut fields: Vec<(&str, &str)> =
         named.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fields.push(TEXT);
+    let date = wire::http_date(now());
+    fields.push(("date", &date));
     exchange.full(200, &fields, body.as_bytes()).await
 }
 
@@ -62,7 +66,7 @@ pub(super) async fn status(exchange: &mut Exchange<'_>) -> io::Result<()> {
     let challenge = exchange.call.parameter("www");
     let query = exchange.call.query.clone();
     let named = query.split('&').filter_map(|pair| pair.strip_prefix("field="));
-    let named: Vec<String> = named.map(crate::wire::decode).collect();
+    let named: Vec<String> = named.map(wire::decode).collect();
     let mut fields = vec![TEXT];
     fields.extend(challenge.as_deref().map(|text| ("www-authenticate", text)));
     fields.extend(named.iter().filter_map(|field| field.split_once(':')));
