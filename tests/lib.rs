@@ -59,7 +59,20 @@ impl Ran {
     }
 }
 
-/// Starts `command` with its outputs collected.
+/// Runs a tool that works for the tests, such as a compiler or a judge, to its end:
+/// it computes for seconds, and on a busy machine for as long as that takes.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn finish(command: &mut Command) -> Ran {
+    let ended = command.stdin(Stdio::null()).output();
+    let output = ended.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    Ran { code: output.status.code(), signal: output.status.signal(), out, err }
+}
+
+/// Starts `command`, which must end within 60 s, with its outputs collected.
 ///
 /// # Panics
 /// If it cannot be started.

@@ -3,7 +3,7 @@
 
 use crate::page::{files, read};
 use crate::roots::Root;
-use runsd_tests::{root, start};
+use runsd_tests::{finish, root};
 use std::fs;
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn the_book_is_whole_and_stands_alone() {
     build.arg("--site-dir").arg(&place.0).current_dir(root());
     // Its makers' announcements are no warnings about this book.
     build.env("NO_MKDOCS_2_WARNING", "1");
-    start(&mut build).wait().ok();
+    finish(&mut build).ok();
     let pages = files("docs", ".md").len();
     let mut built = 0;
     let mut waiting = vec![place.0.clone()];
@@ -60,5 +60,5 @@ fn every_page_is_in_the_navigation() {
 fn plots_and_tables_show_the_figures_of_the_benchmarks() {
     let mut check = Command::new("python3");
     check.arg(root().join("docs/book/figures")).arg("--check");
-    start(&mut check).wait().ok();
+    finish(&mut check).ok();
 }

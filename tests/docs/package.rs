@@ -4,7 +4,7 @@
 use crate::page::read;
 use crate::roots::Root;
 use cloudrun_sim::Options;
-use runsd_tests::{World, root, start};
+use runsd_tests::{World, finish, root, start};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ fn package() -> PathBuf {
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {
-    start(Command::new(program).args(arguments).current_dir(root())).wait().ok().to_owned()
+    finish(Command::new(program).args(arguments).current_dir(root())).ok().to_owned()
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_bill_of_materials_names_what_is_inside() {
     place.put("sbom.json", broken);
     let mut judge = Command::new(root().join(".venv/bin/python"));
     judge.arg(root().join("tests/package/judge_sbom.py")).arg(file);
-    assert_ne!(start(&mut judge).wait().code, Some(0), "the judge takes anything");
+    assert_ne!(finish(&mut judge).code, Some(0), "the judge takes anything");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn another_tls_library_is_a_feature() {
         ["tree", "--package=runsd", "--no-default-features", "--offline", "--edges=normal"];
     let mut command = Command::new("cargo");
     command.args(arguments).arg("--features=cli,native-tls").current_dir(root());
-    let tree = start(&mut command).wait();
+    let tree = finish(&mut command);
     let has = |name: &str| tree.ok().contains(&format!("{name} v"));
     assert!(has("async-native-tls") && has("clap") && !has("futures-rustls"), "{tree:#?}");
 }
@@ -205,7 +205,7 @@ fn a_known_advisory_stops_a_release_and_so_does_a_database_that_cannot_be_had() 
         let mut command = Command::new(root().join(".ci/advisories"));
         let path = std::env::var("PATH").expect("PATH");
         command.env("PATH", format!("{}:{path}", root().join(".venv/bin").display()));
-        start(command.args(arguments).envs(variables.iter().copied())).wait()
+        finish(command.args(arguments).envs(variables.iter().copied()))
     };
     let ours = ask(&[&advisories_about(&place, "ours", "httparse")], &[]);
     assert_eq!(ours.code, Some(1), "{ours:#?}");
