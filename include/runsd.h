@@ -417,6 +417,15 @@ size_t runsd_dns_addr(const runsd_engine *engine,
                       size_t capacity);
 
 /**
+ * Writes the address of the admin endpoint, which the key `admin_addr` asks for;
+ * as `runsd_proxy_addr`, and 0 where there is none.
+ *
+ * # Safety
+ * As `runsd_proxy_addr`.
+ */
+size_t runsd_admin_addr(const runsd_engine *engine, char *buffer, size_t capacity);
+
+/**
  * Frees an engine, and stops it at once if it still runs; NULL is fine, and so is
  * one that has been freed: nothing happens. Blocks until its threads have ended,
  * but in its own log callback, where another thread stops it. In a child process

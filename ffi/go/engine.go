@@ -200,6 +200,14 @@ func (e *Engine) DNSAddr() string {
 	})
 }
 
+// AdminAddr is where the admin endpoint is, as ADDRESS:PORT; empty unless the
+// setting admin_addr asks for one.
+func (e *Engine) AdminAddr() string {
+	return e.address(func(inner *C.runsd_engine, text *C.char, room C.size_t) C.size_t {
+		return C.runsd_admin_addr(inner, text, room)
+	})
+}
+
 func (e *Engine) address(ask func(*C.runsd_engine, *C.char, C.size_t) C.size_t) string {
 	var text [64]C.char
 	_ = e.with(func(inner *C.runsd_engine) error {

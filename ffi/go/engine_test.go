@@ -70,6 +70,22 @@ func TestMistakesAreToldTogether(t *testing.T) {
 	}
 }
 
+func TestTheAdminEndpointIsWhereItSays(t *testing.T) {
+	settings := map[string]string{"admin_addr": "127.0.0.1:0", "access_log": "true"}
+	engine := start(t, Options{Settings: settings})
+	response, err := http.Get("http://" + engine.AdminAddr() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Error(response.Status)
+	}
+	if address := start(t, Options{}).AdminAddr(); address != "" {
+		t.Error(address)
+	}
+}
+
 func TestATakenPortIsTheSystemsError(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -153,7 +153,9 @@ pub unsafe extern "C" fn runsd_proxy_addr(
     capacity: usize,
 ) -> usize {
     // SAFETY: the same contract.
-    infallible(0, || unsafe { address(engine, Engine::proxy_addrs, index, buffer, capacity) })
+    infallible(0, || unsafe {
+        address(engine, |it| it.proxy_addrs().get(index).copied(), buffer, capacity)
+    })
 }
 
 /// Writes the `index`-th address where DNS is answered; as `runsd_proxy_addr`.
@@ -168,20 +170,36 @@ pub unsafe extern "C" fn runsd_dns_addr(
     capacity: usize,
 ) -> usize {
     // SAFETY: the same contract.
-    infallible(0, || unsafe { address(engine, Engine::dns_addrs, index, buffer, capacity) })
+    infallible(0, || unsafe {
+        address(engine, |it| it.dns_addrs().get(index).copied(), buffer, capacity)
+    })
+}
+
+/// Writes the address of the admin endpoint, which the key `admin_addr` asks for;
+/// as `runsd_proxy_addr`, and 0 where there is none.
+///
+/// # Safety
+/// As `runsd_proxy_addr`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn runsd_admin_addr(
+    engine: *const runsd_engine,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> usize {
+    // SAFETY: the same contract.
+    infallible(0, || unsafe { address(engine, Engine::admin_addr, buffer, capacity) })
 }
 
 /// # Safety
 /// As `runsd_proxy_addr`.
 unsafe fn address(
     engine: *const runsd_engine,
-    addresses: impl Fn(&Engine) -> &[SocketAddr],
-    index: usize,
+    which: impl Fn(&Engine) -> Option<SocketAddr>,
     buffer: *mut c_char,
     capacity: usize,
 ) -> usize {
     let Ok(engine) = handles::engine(engine) else { return 0 };
-    let Some(address) = addresses(&engine).get(index) else { return 0 };
+    let Some(address) = which(&engine) else { return 0 };
     let text = address.to_string();
     if !buffer.is_null() && capacity > 0 {
         let length = text.len().min(capacity - 1);

@@ -19,8 +19,8 @@ pub use config::{
     runsd_drop_fn, runsd_log_fn,
 };
 pub use engine::{
-    runsd_dns_addr, runsd_engine, runsd_engine_free, runsd_proxy_addr, runsd_start, runsd_state,
-    runsd_stop, runsd_stop_report, runsd_wait,
+    runsd_admin_addr, runsd_dns_addr, runsd_engine, runsd_engine_free, runsd_proxy_addr,
+    runsd_start, runsd_state, runsd_stop, runsd_stop_report, runsd_wait,
 };
 pub use error::{
     runsd_error, runsd_error_code, runsd_error_free, runsd_error_message, runsd_error_os,

@@ -134,6 +134,11 @@ class Engine:
         addresses = self._inner.dns_addrs
         return addresses[0] if addresses else None
 
+    @property
+    def admin_addr(self) -> tuple[str, int] | None:
+        """Where the admin endpoint is; ``None`` unless ``admin_addr`` asks for one."""
+        return self._inner.admin_addr
+
     def env(self) -> dict[str, str]:
         """The variables that tell clients of the proxy; empty but in the mode ``proxy``."""
         return dict(self._inner.env())

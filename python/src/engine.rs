@@ -62,6 +62,11 @@ impl Engine {
         pairs(self.0.dns_addrs())
     }
 
+    #[getter]
+    fn admin_addr(&self) -> Option<(String, u16)> {
+        self.0.admin_addr().map(|address| (address.ip().to_string(), address.port()))
+    }
+
     fn env(&self) -> Vec<(String, String)> {
         self.0.env().to_vec()
     }

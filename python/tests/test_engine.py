@@ -54,6 +54,16 @@ def test_settings_are_python_values() -> None:
         assert engine.env() == {}
 
 
+def test_the_admin_endpoint_is_where_it_says() -> None:
+    with runsd.start(mode="proxy", routes=ROUTE, admin_addr="127.0.0.1:0") as engine:
+        assert engine.admin_addr is not None
+        host, port = engine.admin_addr
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=30) as reply:
+            assert reply.read() == b"ready\n"
+    with runsd.start(mode="proxy", routes=ROUTE) as engine:
+        assert engine.admin_addr is None
+
+
 def test_mistakes_are_told_all_at_once() -> None:
     with pytest.raises(runsd.ConfigError) as caught:
         runsd.start(mode="nonsense", regoin="us-east1")  # type: ignore[arg-type]

@@ -76,6 +76,7 @@ static void engines_without_an_engine(void) {
     char text[64] = "as it was";
     CHECK(runsd_proxy_addr(NULL, 0, text, sizeof text) == 0);
     CHECK(runsd_dns_addr(NULL, 0, text, sizeof text) == 0);
+    CHECK(runsd_admin_addr(NULL, text, sizeof text) == 0);
     CHECK(strcmp(text, "as it was") == 0);
     runsd_engine_free(NULL);
 }
@@ -111,10 +112,29 @@ static void after_its_end(runsd_engine *engine) {
     char text[64] = "as it was";
     CHECK(runsd_proxy_addr(engine, 0, text, sizeof text) == 0);
     CHECK(runsd_dns_addr(engine, 0, text, sizeof text) == 0);
+    CHECK(runsd_admin_addr(engine, text, sizeof text) == 0);
     CHECK(strcmp(text, "as it was") == 0);
     runsd_engine_free(engine);
     CHECK(runsd_state(other) == RUNSD_RUNNING);
     runsd_engine_free(other);
+}
+
+/* What a key asks for can be found, at a port of the kernel's choice too. */
+static void admin(void) {
+    static const char *const settings[] = {
+        "mode", "proxy", "proxy_addr", "127.0.0.1:0", "admin_addr", "127.0.0.1:0",
+        "region", "us-central1", NULL};
+    runsd_config *config = configure(settings);
+    runsd_engine *engine = start(config);
+    runsd_config_free(config);
+    char text[64], cut[8];
+    CHECK(runsd_admin_addr(engine, text, sizeof text) == strlen(text));
+    CHECK(runsd_admin_addr(engine, NULL, 0) == strlen(text));
+    CHECK(runsd_admin_addr(engine, cut, sizeof cut) == strlen(text));
+    int fd = dial(text);
+    CHECK(fd >= 0);
+    close(fd);
+    runsd_engine_free(engine);
 }
 
 static void engines(void) {
@@ -130,6 +150,8 @@ static void engines(void) {
     CHECK(strcmp(cut, "127.0.0") == 0);
     CHECK(runsd_proxy_addr(engine, 1, text, sizeof text) == 0);
     CHECK(runsd_dns_addr(engine, 0, text, sizeof text) > 10);
+    /* Nobody has asked for an admin endpoint. */
+    CHECK(runsd_admin_addr(engine, text, sizeof text) == 0);
     /* A program that knows only the first counters gets those. */
     struct {
         size_t size;
@@ -154,5 +176,6 @@ int main(void) {
     a_taken_port_has_its_errno();
     engines_without_an_engine();
     engines();
+    admin();
     return 0;
 }
