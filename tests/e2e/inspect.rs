@@ -240,6 +240,9 @@ fn a_service_that_speaks_http2_alone_is_told_from_a_broken_one() {
         let one = Ran { out: line.to_owned(), err: String::new(), ..ran };
         says(&one, "call", "unknown", &["HTTP/2 alone", "--upstream-http 2 -- curl http://api/"]);
     }
+    let ran = doctor(&World::default(), &["grpc"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    says(&ran, "call", "unknown", &["HTTP/2 alone", "a gRPC app speaks HTTP/2 by itself"]);
 }
 
 #[test]

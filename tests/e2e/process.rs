@@ -265,7 +265,13 @@ fn without_rights_the_proxy_mode_serves_an_unprivileged_user() {
         "http://hello/",
     ]);
     let ran = start(&mut command).wait();
+    let mut doctor = world.sim.command("setpriv");
+    doctor.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy).arg("doctor");
+    let examined = start(&mut doctor).wait();
     std::fs::remove_dir_all(&place).expect("the folder");
     assert!(ran.ok().ends_with(" 200"), "{ran:#?}");
     assert_eq!(ran.err.matches("proxy mode instead of full mode").count(), 1, "{}", ran.err);
+    // The doctor says the same, in the line about it.
+    let mode = examined.ok().lines().find(|line| line.contains("  mode  ")).expect("the mode");
+    assert!(mode.starts_with("WARNING  mode ") && mode.contains("proxy mode, because"), "{mode}");
 }

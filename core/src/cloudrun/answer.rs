@@ -15,6 +15,11 @@ pub fn is_front_ends(status: u16, challenge: Option<&str>, body: &str) -> bool {
     titled || (status == 401 && invalid)
 }
 
+/// Whether the front end says so that the service takes HTTP/2 alone, as gRPC does.
+pub fn wants_http2(status: u16) -> bool {
+    status == 464
+}
+
 /// An account as access policies name it: whoever tries things out at home calls
 /// as a user.
 pub(super) fn member(email: &str) -> String {

@@ -18,7 +18,7 @@ mod traces;
 mod urls;
 
 pub use adc::{AdcTokens, CredentialsPlace};
-pub use answer::{is_front_ends, unheard_region};
+pub use answer::{is_front_ends, unheard_region, wants_http2};
 pub use directory::{CloudRunDirectory, Rules};
 pub use metadata::Metadata;
 pub use place::Place;

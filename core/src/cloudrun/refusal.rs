@@ -28,11 +28,11 @@ pub fn remedy(status: u16, target: &Target, caller: Option<&str>) -> Option<Stri
             caller.map_or("serviceAccount:EMAIL".to_owned(), member)
         )),
         404 if host.ends_with(URL_ZONE) => Some(format!(
-            "there is no service {service} in {region} (gcloud run services list \
-             --project={project} shows where it is; then call {service}.REGION), its default URL \
-             is disabled (give another with --route {name}=URL), or its ingress is internal, and \
-             the call must leave through the VPC{}",
-            if host.contains("---") { "; or the tag is none of its own" } else { "" }
+            "either there is no service {service} in {region} (gcloud run services list \
+             --project={project} shows where it is; then call {service}.REGION), or its default \
+             URL is disabled (give another with --route {name}=URL), or its ingress is internal, \
+             and the call must leave through the VPC{}",
+            if host.contains("---") { ", or the tag is none of its own" } else { "" }
         )),
         429 | 503 => Some("the service has no instance free: see its logs and its limits".into()),
         _ => None,

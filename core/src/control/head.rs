@@ -1,10 +1,12 @@
 //! What the HTTP library refuses, misreads or hides of an answer's head: HTTP/1.0,
-//! a body that ends with the connection, a date that is missing, and HTTP/2. So the
-//! head is read here first, and handed on in a form that the library takes.
+//! statuses that it has no name for, a body that ends with the connection, a date
+//! that is missing, and HTTP/2. So the head is read here first, and handed on in a
+//! form that the library takes.
 
 use futures_lite::{AsyncRead, AsyncReadExt};
 use std::fmt;
 use std::io;
+use surf::StatusCode;
 
 /// As long as the library lets a head be, in bytes.
 const HEAD: usize = 8 * 1024;
@@ -28,6 +30,8 @@ pub(super) struct Begun {
     pub(super) bytes: Vec<u8>,
     /// Whether the server says when it sent it.
     pub(super) dated: bool,
+    /// The status, where another of its class stands in its place.
+    pub(super) status: Option<u16>,
 }
 
 /// Reads a head and, where only the end of the connection ends the body, as much
@@ -48,7 +52,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> i
         }
         let read = if bytes.len() > HEAD { 0 } else { stream.read(&mut piece).await? };
         if read == 0 {
-            return Ok(Begun { bytes, dated: false });
+            return Ok(Begun { bytes, dated: false, status: None });
         }
         bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
     };
@@ -56,8 +60,9 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> i
     let dated = has(head, "date");
     let unframed = !has(head, "content-length") && !has(head, "transfer-encoding");
     let begin = head.iter().position(|byte| *byte == b'\n').map_or(end, |at| at + 1);
-    let status = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    if unframed && !matches!(status, b"204" | b"304") {
+    let code = head.get(9..12).unwrap_or_default();
+    let status = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok());
+    if unframed && !matches!(status, Some(204 | 304)) {
         let come = (bytes.len() - end) as u64;
         stream.take((limit + 1).saturating_sub(come)).read_to_end(&mut bytes).await?;
         let length = format!("Content-Length: {}\r\n", bytes.len() - end);
@@ -68,7 +73,11 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> i
     {
         *minor = b'1';
     }
-    Ok(Begun { bytes, dated })
+    let status = status.filter(|code| StatusCode::try_from(*code).is_err());
+    if let (Some(_), Some(rest)) = (status, bytes.get_mut(10..12)) {
+        rest.copy_from_slice(b"00");
+    }
+    Ok(Begun { bytes, dated, status })
 }
 
 /// Behind the empty line.
@@ -148,6 +157,14 @@ mod tests {
         let begun = block_on(read(&mut long, 10)).unwrap();
         assert!(long.len() > 1000, "no more is read than shows that it is over the limit");
         assert!(begun.bytes.len() > 30);
+    }
+
+    #[test]
+    fn a_status_without_a_name_stands_beside_one_of_its_class() {
+        let mut answer: &[u8] = b"HTTP/1.1 464 Unknown\r\nContent-Length: 0\r\n\r\n";
+        let begun = block_on(read(&mut answer, 10)).unwrap();
+        assert_eq!(begun.status, Some(464));
+        assert!(begun.bytes.starts_with(b"HTTP/1.1 400 Unknown\r\n"));
     }
 
     #[test]

@@ -147,7 +147,9 @@ impl Client {
             return Err(surf::Error::from_str(502, "the answer is over 1 MiB"));
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Reply { status: response.status().into(), body, headers })
+        let nameless = response.ext::<Nameless>().map(|status| status.0);
+        let status = nameless.unwrap_or_else(|| response.status().into());
+        Ok(Reply { status, body, headers })
     }
 }
 
@@ -168,6 +170,9 @@ fn request(
     }
     Ok(request)
 }
+
+/// A status that the library has no name for.
+struct Nameless(u16);
 
 /// One connection per call: control calls are too rare to keep any open.
 struct Transport(Arc<Dialer>);
@@ -202,6 +207,9 @@ impl surf::HttpClient for Transport {
             if !begun.dated {
                 // The library puts our own time there.
                 response.remove_header("date");
+            }
+            if let Some(status) = begun.status {
+                response.ext_mut().insert(Nameless(status));
             }
             Ok(response)
         })
@@ -302,6 +310,7 @@ mod tests {
         assert_eq!(reply.date(), None, "our own time is not the server's");
         let dated = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
         assert_eq!(get(dated).unwrap().date(), Some(SystemTime::UNIX_EPOCH));
+        assert_eq!(get(b"HTTP/1.1 464 Unknown\r\n\r\n").unwrap().status, 464);
         let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
         assert_eq!(get(settings).unwrap_err(), CallError::OnlyHttp2);
     }

@@ -129,6 +129,12 @@ impl ProxyError {
     /// What mends it, where the error's own words do not say so.
     fn remedy(&self) -> Option<&'static str> {
         match self {
+            ProxyError::Dial { name, cause: DialError::Resolve { host, .. } } if name == host => {
+                Some(
+                    "it has no route here, and was looked up as any other host is: to call a \
+                     service by it, give it one (--route NAME=URL; runsd doctor NAME tells more)",
+                )
+            }
             ProxyError::Dial { cause, .. } => Some(match cause {
                 DialError::Resolve { .. } => {
                     "check the service's name and region (runsd explain NAME), and that the \
@@ -324,6 +330,16 @@ mod tests {
         assert!(body["detail"].as_str().unwrap().contains("hello"));
         assert!(answer.proxy_status.starts_with("runsd; error=connection_refused"));
         assert_eq!(answer.grpc.0, 14);
+    }
+
+    #[test]
+    fn a_name_that_was_looked_up_as_it_is_lacks_a_route() {
+        let unresolved = |host: &str| {
+            let cause = DialError::Resolve { host: host.into(), cause: "NXDOMAIN".into() };
+            ProxyError::Dial { name: "hello".into(), cause }.told(&About::default())
+        };
+        assert!(unresolved("hello").contains("--route NAME=URL"));
+        assert!(unresolved("hello-1.example").contains("name and region"));
     }
 
     #[test]

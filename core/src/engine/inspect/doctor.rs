@@ -14,6 +14,7 @@ use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
 use crate::net::{Alpn, Secure, block_on};
+use crate::settings::ModeChoice;
 use crate::sys;
 use std::time::{Duration, SystemTime};
 
@@ -56,6 +57,10 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     } else if plan.mode == Mode::Full {
         machine::ports(&mut report, &plans, &base)?;
         machine::resolv_conf(&mut report, &plans);
+        if plans.config.mode == ModeChoice::Auto {
+            let detail = "proxy mode, because what full mode needs cannot be had (below)";
+            report.gives_way("mode", detail, "mend that, or let the app heed http_proxy");
+        }
     }
     machine::nameservers(&mut report, &plans, &resolv_conf);
     let date = machine::metadata(&mut report, &plans, &base);
@@ -99,6 +104,9 @@ fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller
         bearer.iter().map(|value| ("Authorization", value.as_str())).collect();
     let client = Client::new(base.dialer.clone());
     match block_on(client.get(&url, &headers, STEP * 2)) {
+        Ok(reply) if target.tls && cloudrun::wants_http2(reply.status) => {
+            only_http2(report, &url, target);
+        }
         Ok(reply) => {
             answer(report, &url, &reply, target, caller);
             if !plans.on_platform && target.tls {
@@ -106,21 +114,26 @@ fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller
             }
         }
         Err(error) if error == CallError::OnlyHttp2 || speaks_only_http2(base, target) => {
-            let name = &target.name;
-            report.unknown(
-                "call",
-                format!("GET {url}: it answers, in HTTP/2 alone, which this check does not speak"),
-                format!(
-                    "let an app call it with the option --upstream-http 2, as in runsd \
-                     --upstream-http 2 -- curl http://{name}/; a gRPC app speaks HTTP/2 by itself"
-                ),
-            );
+            only_http2(report, &url, target);
         }
         Err(error) => {
             let remedy = "see the logs of the service, and whether it answers others";
             report.fail("call", format!("GET {url}: {error}"), Some(remedy.into()));
         }
     }
+}
+
+/// It is there, and what it says to a call is for others to find out.
+fn only_http2(report: &mut Report, url: &str, target: &Target) {
+    report.unknown(
+        "call",
+        format!("GET {url}: it answers, in HTTP/2 alone, which this check does not speak"),
+        format!(
+            "let an app call it with the option --upstream-http 2, as in runsd --upstream-http 2 -- \
+             curl http://{}/; a gRPC app speaks HTTP/2 by itself",
+            target.name
+        ),
+    );
 }
 
 /// Whether a service over TLS that takes connections takes none for HTTP/1.1.
