@@ -129,11 +129,11 @@ impl Base {
             .map_err(|cause| Error::io("there are too few file descriptors to begin", cause))?;
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let executing = Executing::new(plans.log.clone(), counters.clone(), failing.clone())
+        let executing = Executing::new(plans.log.clone(), counters.clone(), failing)
             .map(Arc::new)
             .map_err(|cause| Error::io("cannot watch sockets", cause))?;
         let tasks = executing.tasks();
-        let threads = Threads::start(config.threads, &executing, &failing)?;
+        let threads = Threads::start(config.threads, &executing)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let own = OwnAddresses::default();
         let nameservers = nameservers(plans, resolv_conf);

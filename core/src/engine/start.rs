@@ -56,6 +56,12 @@ impl Running {
         }
     }
 
+    /// What starts a task in it.
+    #[cfg(test)]
+    pub(super) fn tasks(&self) -> crate::net::Tasks {
+        self.base.tasks.clone()
+    }
+
     /// The means to shorten a stop that is under way.
     pub(super) fn hurry(&self) -> Hurry {
         self.base.drain.hurry()
