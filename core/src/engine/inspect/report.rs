@@ -81,6 +81,12 @@ impl Report {
         }
     }
 
+    /// The first of what is not as it should be.
+    pub(super) fn first_problem(&self) -> Option<&str> {
+        let mut problems = self.findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        problems.next().map(|finding| finding.detail.as_str())
+    }
+
     /// The worst verdict of all.
     pub fn verdict(&self) -> Verdict {
         self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
