@@ -8,6 +8,7 @@ mod exits;
 mod limits;
 mod loss;
 mod orphans;
+mod rights;
 mod signals;
 mod terminal;
 mod user;
