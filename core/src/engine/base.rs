@@ -52,6 +52,9 @@ pub(super) struct Plans {
     pub(super) no_proxy: Option<String>,
     /// Every setting as it was said.
     pub(super) said: Vec<Said>,
+    /// An app waits for the start, which is to begin whatever stands in the way;
+    /// a program that embeds the engine hears of it and decides.
+    pub(super) by_command: bool,
 }
 
 impl Plans {
@@ -75,6 +78,7 @@ impl Plans {
             foreign_proxy: HTTP_PROXIES.into_iter().find(is_set),
             no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
             said,
+            by_command: false,
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Builder {
     /// The names of variables that look like settings, where they can be listed.
     variables: fn() -> Vec<String>,
     log: Option<LogCallback>,
+    /// It is the command that starts it, and not a program that embeds it.
+    by_command: bool,
 }
 
 impl Default for Builder {
@@ -56,6 +58,7 @@ impl Default for Builder {
             lookup: environment::of_this_process(),
             variables: environment::names_of_this_process,
             log: None,
+            by_command: false,
         }
     }
 }
@@ -134,6 +137,7 @@ impl Builder {
     pub(crate) fn flags(mut self, flags: Layer, file: Option<PathBuf>) -> Builder {
         self.said = flags;
         self.file = file;
+        self.by_command = true;
         self
     }
 
@@ -164,7 +168,9 @@ impl Builder {
         };
         let log = Log::new(config.log_level, sink, || SystemClock.now());
         let settled = (config, settings::said(&layers));
-        Ok((Plans::new(settled, log, on_platform, &self.lookup), dispatcher))
+        let mut plans = Plans::new(settled, log, on_platform, &self.lookup);
+        plans.by_command = self.by_command;
+        Ok((plans, dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If

@@ -349,11 +349,11 @@ fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running
     let running = Running { base, resolv_conf, log: plans.log.clone() };
     let admin_addr = match served {
         Ok(address) => address,
-        Err(error) if plans.config.strict => {
+        Err(error) if plans.config.strict || !plans.by_command => {
             running.stop(Duration::ZERO);
             return Err(error);
         }
-        // What is only looked at costs nobody the names of services.
+        // What is only looked at costs no app the names of services.
         Err(error) => {
             plans.log.warn("engine", format_args!("there is no admin endpoint: {error}"));
             None
@@ -379,15 +379,20 @@ mod tests {
     fn a_silent_metadata_server_is_waited_for_once_whatever_is_asked_of_it() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = silent.local_addr().unwrap().to_string();
-        let builder = Engine::builder()
-            .environment(|name| (name == "K_SERVICE").then(|| "me".into()))
-            .set("mode", "proxy")
-            .set("strict", "true")
-            .set("access_log", "true")
-            .set("metadata_host", &host);
-        let begun = Instant::now();
-        let error = builder.start().map(|_| ()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Metadata, "{error}");
-        assert!((PLACE..PLACE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let took = || {
+            let builder = Engine::builder()
+                .environment(|name| (name == "K_SERVICE").then(|| "me".into()))
+                .set("mode", "proxy")
+                .set("strict", "true")
+                .set("access_log", "true")
+                .set("metadata_host", &host);
+            let begun = Instant::now();
+            let error = builder.start().map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Metadata, "{error}");
+            begun.elapsed()
+        };
+        // A busy machine delays one start or two; what waits twice is never in time.
+        let in_time = (0..5).find_map(|_| Some(took()).filter(|took| *took < PLACE * 2));
+        assert!(in_time.is_some_and(|took| took >= PLACE), "{in_time:?}");
     }
 }
