@@ -3,7 +3,7 @@
 
 use cloudrun_sim::google::ACCOUNT;
 use cloudrun_sim::{Behaviour, Login, Options};
-use runsd_tests::{Ran, World, runsd, start};
+use runsd_tests::{Ran, World, copy_program, runsd, start};
 use serde_json::Value;
 use std::process::Command;
 
@@ -163,7 +163,10 @@ fn the_doctor_finds_what_stands_in_the_way() {
 #[test]
 fn the_doctor_says_the_mode_that_a_start_would_take() {
     let world = World::default();
-    let own = runsd().display().to_string();
+    // The binary's folder may be closed to others: a copy where anyone can go.
+    let copy = std::env::temp_dir().join(format!("runsd-doctor-{}", std::process::id()));
+    copy_program(&runsd(), &copy);
+    let own = copy.display().to_string();
     // As nobody, whom the kernel lets have neither port nor file.
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = world.sim.command("setpriv");
@@ -208,6 +211,7 @@ fn the_doctor_says_the_mode_that_a_start_would_take() {
         };
         assert!(ran.err.contains(told), "{about}: {ran:#?}");
     }
+    std::fs::remove_file(&copy).expect("the copy");
     let ran = doctor(&world, &[]);
     assert_eq!(found(&ran, "mode")["facts"]["mode"], "full");
 }

@@ -2,7 +2,7 @@
 //! than runsd has: signals and codes are as ever. The kernel then takes away
 //! what would end it with its parent, which is a limit that the documents name.
 
-use super::{Running, Way, is_root, kill, python};
+use super::{Running, Way, copy_program, is_root, kill, python};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ impl Cat {
     fn new(name: &str, owner: u32, mode: u32) -> Cat {
         let name = format!("cat-{name}-{}", std::process::id());
         let cat = Cat(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
-        std::fs::copy("/bin/cat", &cat.0).unwrap();
+        copy_program("/bin/cat", &cat.0, "755");
+        // A change of owner takes the bits away.
         chown(&cat.0, Some(owner), Some(owner)).unwrap();
         std::fs::set_permissions(&cat.0, PermissionsExt::from_mode(mode)).unwrap();
         cat
