@@ -66,20 +66,18 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Instant;
 
-    /// Ends at once, or never; and panics when it is dropped.
-    struct Trap {
-        ends: bool,
-    }
+    /// Ends at once with this, or never; and panics when it is dropped.
+    struct Trap<T>(Option<T>);
 
-    impl Future for Trap {
-        type Output = ();
+    impl<T: Unpin> Future for Trap<T> {
+        type Output = T;
 
-        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-            if self.ends { Poll::Ready(()) } else { Poll::Pending }
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+            self.0.take().map_or(Poll::Pending, Poll::Ready)
         }
     }
 
-    impl Drop for Trap {
+    impl<T> Drop for Trap<T> {
         fn drop(&mut self) {
             panic!("sprung on purpose");
         }
@@ -107,7 +105,7 @@ mod tests {
         let (executing, heard, told) = executing();
         let tasks = executing.tasks();
         let (send, receive) = async_channel::bounded::<u8>(1);
-        tasks.spawn("the one that panics", Trap { ends: true });
+        tasks.spawn("the one that panics", Trap(Some(())));
         tasks.spawn("the one that goes on", async move {
             let _ = send.send(7).await;
         });
@@ -121,7 +119,7 @@ mod tests {
     fn a_panic_of_a_task_that_is_given_up_does_not_end_the_process() {
         let (executing, _heard, told) = executing();
         let tasks = executing.tasks();
-        tasks.spawn("one that waits for ever", Trap { ends: false });
+        tasks.spawn("one that waits for ever", Trap(None));
         executing.run(futures_lite::future::yield_now());
         drop(executing);
         assert_eq!(tasks.counters().panics.get(), 1);
@@ -131,11 +129,7 @@ mod tests {
     #[test]
     fn a_vital_task_that_panics_at_its_end_is_told() {
         let (executing, heard, told) = executing();
-        let ends = async {
-            Trap { ends: true }.await;
-            "unheard".to_owned()
-        };
-        executing.tasks().spawn_vital("the listener", ends);
+        executing.tasks().spawn_vital("the listener", Trap(Some("unheard".to_owned())));
         let cause = "the listener ended: an internal error, which has been logged";
         assert_eq!(executing.run(heard.recv()).unwrap(), cause);
         told_once(&told, "the listener");
@@ -145,7 +139,7 @@ mod tests {
     fn an_exchange_that_panics_at_its_end_leaves_its_task_alone() {
         let (executing, _heard, told) = executing();
         let tasks = executing.tasks();
-        let ended = executing.run(tasks.guard("the exchange", Trap { ends: true }));
+        let ended = executing.run(tasks.guard("the exchange", Trap(Some(()))));
         assert_eq!(ended, Err(Panicked));
         assert_eq!(tasks.counters().panics.get(), 1);
         told_once(&told, "the exchange");
