@@ -124,7 +124,7 @@ def threads():
 for _ in range(20):
     runsd.start(mode="proxy").stop()
 # The kernel lists a thread for a moment after it was joined.
-until = time.monotonic() + 10
+until = time.monotonic() + 30
 while threads() > 2 and time.monotonic() < until:
     time.sleep(0.01)
 assert threads() == 2, "Python's own, and the reactor's"

@@ -2,6 +2,7 @@
 //! into a folder that chroot can enter. What a base image or a build would put
 //! there is put there by hand; every COPY of the file itself is followed.
 
+use runsd_tests::copy_program;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -117,8 +118,10 @@ impl Root {
     pub fn copy(&self, from: &Path, to: &str) {
         let name = from.file_name().and_then(|name| name.to_str()).expect("a file");
         let to = if to.ends_with('/') { format!("{to}{name}") } else { to.to_owned() };
-        let bytes = fs::read(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-        self.put(&to, bytes);
+        let path = self.0.join(to.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
+        copy_program(from, &path);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
     }
 }
 

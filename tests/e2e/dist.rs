@@ -1,6 +1,6 @@
 //! The release form of the command: `make dist` makes it.
 
-use runsd_tests::{World, root, start};
+use runsd_tests::{World, copy_program, root, start};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -24,7 +24,7 @@ fn it_is_one_static_file_of_at_most_five_megabytes() {
 fn it_runs_in_an_empty_root_on_cloud_run_and_elsewhere() {
     let place = std::env::temp_dir().join(format!("runsd-empty-{}", std::process::id()));
     std::fs::create_dir_all(&place).expect("a folder");
-    std::fs::copy(dist(), place.join("runsd")).expect("a copy");
+    copy_program(&dist(), &place.join("runsd"));
     let world = World::default();
     let mut inside = world.sim.command("chroot");
     inside.arg(&place).args(["/runsd", "--", "/runsd", "--version"]);

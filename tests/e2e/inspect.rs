@@ -3,7 +3,7 @@
 
 use cloudrun_sim::google::ACCOUNT;
 use cloudrun_sim::{Behaviour, Login, Options};
-use runsd_tests::{Ran, World, runsd, start};
+use runsd_tests::{Ran, World, copy_program, runsd, start};
 use serde_json::Value;
 use std::process::Command;
 
@@ -174,6 +174,62 @@ fn the_doctor_finds_what_stands_in_the_way() {
     says(&ran, "nameserver", "failure", &["does not answer", "--nameserver"]);
     says(&ran, "metadata", "failure", &["cannot be reached", "--region"]);
     says(&ran, "place", "failure", &["--region"]);
+}
+
+#[test]
+fn the_doctor_says_the_mode_that_a_start_would_take() {
+    let world = World::default();
+    // The binary's folder may be closed to others: a copy where anyone can go.
+    let copy = std::env::temp_dir().join(format!("runsd-doctor-{}", std::process::id()));
+    copy_program(&runsd(), &copy);
+    let own = copy.display().to_string();
+    // As nobody, whom the kernel lets have neither port nor file.
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = world.sim.command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", &own]);
+        start(command.args(arguments).envs(variables.iter().copied())).wait()
+    };
+    let none: &[(&str, &str)] = &[];
+    let app_has_it = [("PORT", "80")];
+    let proxied = [("http_proxy", "http://198.51.100.1:3128")];
+    let full = "full mode: cannot listen on 127.0.0.1:53: this user may not bind port 53";
+    for (options, variables, verdict, mode, parts) in [
+        (&[][..], none, "warning", "proxy", &["proxy mode instead of", full, "http_proxy"][..]),
+        (&["--strict"], none, "failure", "none", &["by --strict", "may not bind port 53"]),
+        (&["--mode=full"], none, "failure", "none", &["by --mode full", "may not bind port 53"]),
+        (&["--proxy=off"], none, "warning", "off", &["off mode instead of", full, "--proxy off"]),
+        (&["--mode=proxy"], none, "ok", "proxy", &["proxy mode"]),
+        (&["--mode=off"], none, "ok", "off", &["off mode"]),
+        (&[], &app_has_it, "warning", "proxy", &["proxy mode instead of", "PORT=80"]),
+        (&[], &proxied, "warning", "proxy", &["proxy mode instead of", full, "unset http_proxy"]),
+        (&["--mode=proxy"], &proxied, "warning", "proxy", &["unset http_proxy"]),
+        (
+            &["--mode=proxy", "--strict"],
+            &proxied,
+            "failure",
+            "none",
+            &["by --strict", "http_proxy"],
+        ),
+    ] {
+        let about = format!("{options:?} {variables:?}");
+        let ran = run(&[&["doctor", "--json"], options].concat(), variables);
+        says(&ran, "mode", verdict, parts);
+        assert_eq!(found(&ran, "mode")["facts"]["mode"], mode, "{about}");
+        assert_eq!(ran.code, Some(i32::from(verdict == "failure")), "{about}: {ran:#?}");
+        // And a start does what the doctor says.
+        let ran = run(&[options, &["--log-level=debug", "--", "true"]].concat(), variables);
+        assert_eq!(ran.code == Some(0), mode != "none", "{about}: {ran:#?}");
+        let told = match mode {
+            "proxy" => "proxy mode; DNS on []",
+            "off" if verdict == "ok" => "the mode is off",
+            "off" => "names of services lead nowhere",
+            _ => "",
+        };
+        assert!(ran.err.contains(told), "{about}: {ran:#?}");
+    }
+    std::fs::remove_file(&copy).expect("the copy");
+    let ran = doctor(&world, &[]);
+    assert_eq!(found(&ran, "mode")["facts"]["mode"], "full");
 }
 
 #[test]

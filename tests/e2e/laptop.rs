@@ -7,6 +7,7 @@ use cloudrun_sim::{Login, Options};
 use runsd_tests::{Ran, World, start};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const URL: &str = "https://hello-123456789012.us-central1.run.app";
 const ROUTE: &str = "hello=https://hello-123456789012.us-central1.run.app";
@@ -44,9 +45,12 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let folder =
-            std::env::temp_dir().join(format!("runsd-e2e-laptop-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        // Tests run beside each other, and several name credentials.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("runsd-e2e-laptop-{name}-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
         Folder(folder)
     }
 

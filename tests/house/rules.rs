@@ -37,6 +37,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("async_io::", &["core/src/net/"]),
     ("socket2::", &["core/src/net/"]),
     ("async_executor::", &["core/src/net/"]),
+    ("pin_project_lite::", &["core/src/net/"]),
     // Their own modules of this name are what these two mean.
     (
         "h2::",

@@ -58,7 +58,7 @@ fn runsd_does_every_line_as_pid_1() {
 #[test]
 fn tini_does_what_it_claims() {
     // Adoption elsewhere than as PID 1 is an option of its own.
-    let never = ["killed and restarted", "job", "job that reads"];
+    let never = ["killed and restarted", "job", "job that reads", "job of several"];
     let known = ["closed descriptors"];
     others("child", &["tini", "-s", "--"], &["--group=-g"], &known, &never);
     others("pid1", &["tini", "--"], &["--group=-g"], &known, &[]);
@@ -69,7 +69,8 @@ fn dumb_init_does_what_it_claims() {
     // It forwards to the group unless it is told otherwise.
     let init = ["dumb-init", "--"];
     let known = ["not found", "not executable", "adoption", "terminal"];
-    let never = ["killed and restarted", "TERM while starting", "job", "job that reads"];
+    let never =
+        ["killed and restarted", "TERM while starting", "job", "job that reads", "job of several"];
     others("child", &init, &[], &known, &never);
     others("pid1", &init, &[], &known, &[]);
 }

@@ -2,7 +2,7 @@
 //! root and for nobody, writable and read-only. The command starts, and reaches
 //! a service by name or by the proxy that it is told of.
 
-use runsd_tests::{Ran, World, root, start};
+use runsd_tests::{Ran, World, copy_program, root, start};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ impl Place {
     fn copy(self, name: &str, from: &Path) -> Place {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
-        fs::copy(from, &path).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        copy_program(from, &path);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
         self
     }
@@ -80,10 +80,22 @@ fn furnished(world: &World) -> Place {
 
 /// Runs `/runsd OPTIONS -- /fetch http://hello/` with this root.
 fn run(world: &World, place: &Place, user: &str, read_only: bool, options: &[&str]) -> Ran {
+    run_without("", world, place, user, read_only, options)
+}
+
+/// The same without some descriptors, closed as a shell writes it: `<&- 2>&-`.
+fn run_without(
+    closed: &str,
+    world: &World,
+    place: &Place,
+    user: &str,
+    read_only: bool,
+    options: &[&str],
+) -> Ran {
     let ro = if read_only { "mount -o remount,bind,ro \"$root\" && " } else { "" };
     let script = format!(
         "root=$1 user=$2; shift 2; mount --bind \"$root\" \"$root\" && {ro}exec chroot \
-         --userspec=\"$user\" \"$root\" /runsd \"$@\" -- /fetch http://hello/"
+         --userspec=\"$user\" \"$root\" /runsd \"$@\" -- /fetch http://hello/ {closed}"
     );
     let mut command = world.sim.command("unshare");
     command.args(["-m", "sh", "-c", &script, "sh"]).arg(&place.0).arg(user).args(options);
@@ -128,6 +140,24 @@ fn a_root_without_even_etc() {
             .copy("fetch", &program)
     };
     every_user_gets_there(make, false);
+}
+
+#[test]
+fn a_root_without_dev_and_descriptors_that_are_closed() {
+    let program = fetch("static-closed", "musl-gcc", &["-static"]);
+    let world = World::default();
+    for (user, options) in [("0:0", &TRUST[..]), (NOBODY, &TRUST), ("0:0", &["--mode=off"])] {
+        for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+            let place = furnished(&world).copy("fetch", &program);
+            let ran = run_without(closed, &world, &place, user, false, options);
+            let about = format!("{closed} as {user} with {options:?}: {ran:#?}");
+            // Nobody is at the name where runsd is off, and fetch says so.
+            let reached = !options.contains(&"--mode=off");
+            assert_eq!(ran.code, Some(i32::from(!reached)), "{about}");
+            let said = ran.out.starts_with("200 as ");
+            assert_eq!(said, reached && !closed.contains(">&- ") && closed != ">&-", "{about}");
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,16 @@
 """The lines of the story that need a person at a terminal."""
 
 import contextlib
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
+import sys
+import tempfile
+import termios
 import time
 
 from watch import PATIENCE, Wrong, descendants, processes, same, state, until
@@ -47,6 +52,9 @@ class Shell:
 
     def type_in(self, text):
         os.write(self.fd, text.encode())
+
+    def resize(self, rows):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
 
     def until_in_front(self, *names):
         """Waits until the terminal belongs to a process of one of these names."""
@@ -142,3 +150,62 @@ def reader(init):
         shell.wait_for(r"PROMPT> ")
         shell.type_in("echo code=$?\n")
         shell.wait_for(r"code=0[\r\n]+PROMPT> ")
+
+
+# Two processes of one job: each says which signal it gets, and ends at Ctrl-C.
+CREW = """
+import os, signal, sys
+who = "first" if os.fork() else "second"
+def say(number, _):
+    os.write(1, f"{who} got {signal.Signals(number).name}\\n".encode())
+    if number == signal.SIGINT:
+        os._exit(3)
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH):
+    signal.signal(number, say)
+os.write(1, f"{who} is there\\n".encode())
+while True:
+    signal.pause()
+"""
+
+
+def crew(init):
+    """A job of several processes that `fg` finds running: the shell tells nobody
+    of that, and what the terminal sends reaches all of them nevertheless."""
+    python = os.path.basename(sys.executable)
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script, Shell([]) as shell:
+        script.write(CREW)
+        script.flush()
+        shell.wait_for(r"PROMPT> ")
+        # In whatever order they come.
+        both = lambda what: rf"(?s)(?=.*first {what})(?=.*second {what})"
+        states = lambda: [state(pid) for pid in descendants(shell.pid)]
+        shell.type_in(" ".join([*init, sys.executable, script.name]) + "\n")
+        shell.wait_for(both("is there"))
+        shell.until_in_front(python)
+
+        def found_running():
+            shell.type_in("\x1a")
+            shell.wait_for(r"Stopped[^\r\n]*[\r\n]+PROMPT> ")
+            # What stops INIT is that the first has stopped.
+            until("all stop", lambda: states() == ["T", "T", "T"])
+            shell.type_in("bg\n")
+            shell.wait_for(r"PROMPT> ")
+            until("all go on", lambda: states() == ["S", "S", "S"])
+            shell.type_in("fg\n")
+            shell.until_in_front(os.path.basename(init[0]), python)
+
+        found_running()
+        # Ctrl-Z is the first that they hear of it.
+        found_running()
+        shell.type_in("\x1c")
+        shell.wait_for(both("got SIGQUIT"))
+        shell.until_in_front(python)
+        found_running()
+        shell.resize(50)
+        shell.wait_for(both("got SIGWINCH"))
+        shell.until_in_front(python)
+        found_running()
+        shell.type_in("\x03")
+        shell.wait_for(both("got SIGINT") + r"(?=.*PROMPT> )")
+        shell.type_in("echo code=$?\n")
+        shell.wait_for(r"code=3[\r\n]+PROMPT> ")

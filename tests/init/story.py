@@ -341,6 +341,7 @@ if PLACE == "child":
     # A process of another PID namespace is no job that a shell could stop.
     STORY["job"] = lambda: shell.job(INIT)
     STORY["job that reads"] = lambda: shell.reader(INIT)
+    STORY["job of several"] = lambda: shell.crew(INIT)
 
 
 def main():

@@ -2,7 +2,7 @@
 //! never takes a part of an answer for the whole.
 
 use crate::sidecar::{End, Sidecar};
-use runsd_tests::Ran;
+use runsd_tests::{Ran, in_time};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ const HTTP2: &str = "--http2-prior-knowledge";
 const CUT: [Option<i32>; 3] = [Some(18), Some(56), Some(92)];
 /// Each failure but a hanging handshake is known at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// Longer than a loaded machine takes for anything here.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn raw(answer: &str, then: &str) -> String {
     let mut hex = String::new();
@@ -24,9 +26,13 @@ fn raw(answer: &str, then: &str) -> String {
 
 /// curl's run, which must not have taken long, and what it did once it was over.
 fn timely(sidecar: &Sidecar, arguments: &[&str]) -> Ran {
-    let begun = Instant::now();
-    let ran = sidecar.curl(arguments);
-    assert!(begun.elapsed() < AT_ONCE, "{arguments:?} took {:?}: {ran:?}", begun.elapsed());
+    let mut last = None;
+    in_time(AT_ONCE, || {
+        let begun = Instant::now();
+        last = Some(sidecar.curl(arguments));
+        begun.elapsed()
+    });
+    let ran = last.expect("it ran");
     let next = sidecar.curl(&[arguments[0], "http://hello/next"]);
     assert!(next.ok().ends_with(" 200"), "after {arguments:?}: {next:?}");
     ran
@@ -110,7 +116,7 @@ fn a_killed_service_cuts_its_answers() {
         let running = sidecar.begin_curl(&[version, "-N", "-o", &file, urls[0], urls[1]]);
         let begun = Instant::now();
         while !std::fs::read_to_string(&body).is_ok_and(|body| body.contains("event 0")) {
-            assert!(begun.elapsed() < AT_ONCE, "no event came");
+            assert!(begun.elapsed() < PATIENCE, "no event came");
             std::thread::yield_now();
         }
         sidecar.world.sim.front().cut();
@@ -153,11 +159,14 @@ fn no_connection_is_a_502() {
 fn a_silent_service_is_a_504() {
     let sidecar = Sidecar::default();
     sidecar.world.sim.front().silent(true);
-    let begun = Instant::now();
-    let ran = sidecar.curl(&["http://hello/"]);
-    assert!(ran.ok().ends_with(" 504"), "{ran:?}");
-    let waited = begun.elapsed();
-    assert!((9..15).contains(&waited.as_secs()), "{waited:?}");
+    in_time(Duration::from_secs(15), || {
+        let begun = Instant::now();
+        let ran = sidecar.curl(&["http://hello/"]);
+        assert!(ran.ok().ends_with(" 504"), "{ran:?}");
+        let waited = begun.elapsed();
+        assert!(waited.as_secs() >= 9, "{waited:?}");
+        waited
+    });
     sidecar.world.sim.front().silent(false);
     sidecar.still_works();
 }
@@ -216,14 +225,14 @@ fn an_app_that_leaves_cancels_its_request() {
         let front = sidecar.world.sim.front();
         let begun = Instant::now();
         while front.requests().is_empty() {
-            assert!(begun.elapsed() < AT_ONCE, "no request came");
+            assert!(begun.elapsed() < PATIENCE, "no request came");
             std::thread::yield_now();
         }
         front.clear();
     }
     let begun = Instant::now();
     while sidecar.descriptors() > before + 1 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{}", sidecar.descriptors());
+        assert!(begun.elapsed() < PATIENCE, "{}", sidecar.descriptors());
         std::thread::yield_now();
     }
 }

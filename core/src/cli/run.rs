@@ -73,7 +73,7 @@ fn command(builder: Builder, argv: &[OsString]) -> Code {
             return Code::USAGE;
         }
     };
-    let engine = match builder.explaining_idle().start() {
+    let engine = match builder.start() {
         Ok(engine) => engine,
         Err(error) if is_the_machines(&error) && may_stand_aside(&config) => {
             return stand_aside(&error, argv, user.as_ref());

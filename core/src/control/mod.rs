@@ -261,7 +261,7 @@ mod tests {
             server(b"HTTP/1.1 403 Forbidden\r\nX-Kind: a\r\ncontent-length: 4\r\n\r\nnope");
         let call = client();
         let reply =
-            block_on(call.get(&url, &[("X-Asked", "yes")], Duration::from_secs(5))).unwrap();
+            block_on(call.get(&url, &[("X-Asked", "yes")], Duration::from_secs(30))).unwrap();
         assert_eq!((reply.status, reply.body.as_str()), (403, "nope"));
         assert_eq!(reply.header("x-kind"), Some("a"));
         let head = server.join().unwrap().to_ascii_lowercase();
@@ -274,8 +274,8 @@ mod tests {
         let (url, server) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
         let body = ("application/x-www-form-urlencoded", "a=b&c=d".to_owned());
         let call = client();
-        let reply =
-            block_on(call.post(&url, &[("X-Asked", "yes")], body, Duration::from_secs(5))).unwrap();
+        let reply = block_on(call.post(&url, &[("X-Asked", "yes")], body, Duration::from_secs(30)))
+            .unwrap();
         assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /path?q=1 HTTP/1.1\r\n"), "{request}");
@@ -289,7 +289,7 @@ mod tests {
     fn a_call_starts_no_threads() {
         let (url, _server) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         let call = client();
-        block_on(call.get(&url, &[], Duration::from_secs(5))).unwrap();
+        block_on(call.get(&url, &[], Duration::from_secs(30))).unwrap();
         let names: Vec<String> = std::fs::read_dir("/proc/self/task")
             .unwrap()
             .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
@@ -323,7 +323,7 @@ mod tests {
         let error = block_on(client().get(&url, &[], limit)).unwrap_err();
         assert_eq!(error, CallError::Timeout(limit));
         drop(silent);
-        let error = block_on(client().get(&url, &[], Duration::from_secs(5))).unwrap_err();
+        let error = block_on(client().get(&url, &[], Duration::from_secs(30))).unwrap_err();
         assert!(matches!(&error, CallError::Failed(text) if text.contains("refused")), "{error}");
     }
 }

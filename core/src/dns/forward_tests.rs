@@ -2,7 +2,6 @@
 
 use super::super::testing::*;
 use super::*;
-use crate::net::SystemClock;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -15,8 +14,9 @@ fn ask(running: &Running, forwarder: &Forwarder, packet: &[u8]) -> Vec<u8> {
     running.run(async move { forwarder.reply(&query, query.udp_limit(), false).await })
 }
 
-fn system() -> Arc<dyn Clock> {
-    Arc::new(SystemClock)
+/// Time that stands still: nothing is asked again because a machine is busy.
+fn still() -> Arc<dyn Clock> {
+    Arc::new(Hand::default())
 }
 
 fn failing(code: u16) -> Upstream {
@@ -33,7 +33,7 @@ const EDE_CODE: [u8; 2] = [0, 15];
 #[test]
 fn an_answer_is_relayed_and_the_query_is_ours() {
     let (running, upstream) = (Running::new(), Upstream::udp(|query| address(query, 60, 7)));
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let client = query("eXample.com", 1);
     let reply = ask(&running, &forwarder, &client);
     assert_eq!(reply, address(&client, 60, 7));
@@ -69,7 +69,7 @@ fn only_the_answer_to_the_question_is_taken() {
         Box::new(|_| Vec::new()),
     );
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let client = query("example.com", 1);
     assert_eq!(ask(&running, &forwarder, &client), address(&client, 60, 1));
 }
@@ -83,7 +83,7 @@ fn what_is_cut_comes_over_tcp() {
     let cut = |query: &[u8]| vec![response(query, 0x0380, [&[], &[], &[]])];
     let upstream = Upstream::new(Box::new(cut), Box::new(move |query| vec![many(query)]));
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let reply = ask(&running, &forwarder, &edns_query("example.com", 1, 4096, false));
     assert_eq!(read(&reply).answers.len(), 200);
     let transports: Vec<_> = upstream.heard.lock().unwrap().iter().map(|one| one.0).collect();
@@ -100,7 +100,7 @@ fn a_large_datagram_is_read_whole() {
         response(query, 0x0180, [&records, &[], &[]])
     });
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let client = parsed(&query("example.com", 16));
     let reply = running.run(async move { forwarder.reply(&client, 65_535, false).await });
     assert_eq!(read(&reply).answers.len(), 200);
@@ -182,7 +182,7 @@ fn an_explanation_from_upstream_is_passed_on() {
         reply
     });
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let reply = ask(&running, &forwarder, &edns_query("example.com", 1, 1232, true));
     assert_eq!((code(&reply), info_code(&reply)), (2, 6));
 }
@@ -192,7 +192,7 @@ fn nxdomain_is_an_answer() {
     let first = Upstream::udp(|query| response(query, 0x0183, [&[], &[soa(60, 60)], &[]]));
     let second = Upstream::udp(|query| address(query, 60, 1));
     let running = Running::new();
-    let forwarder = forwarder(&running, &[first.address, second.address], system());
+    let forwarder = forwarder(&running, &[first.address, second.address], still());
     let reply = ask(&running, &forwarder, &query("example.com", 1));
     assert_eq!((code(&reply), second.asked()), (3, 0));
     assert_eq!(read(&reply).authorities.len(), 1);
@@ -205,7 +205,7 @@ fn a_server_without_edns_is_asked_without_it() {
         _ => [&query[..2], &[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]].concat(),
     });
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     assert_eq!(code(&ask(&running, &forwarder, &query("example.com", 1))), 0);
     assert_eq!(upstream.asked(), 2);
 }
@@ -215,7 +215,7 @@ fn our_own_addresses_are_never_asked() {
     let (running, own) = (Running::new(), OwnAddresses::default());
     let (ourselves, other) = (failing(2), Upstream::udp(|query| address(query, 60, 1)));
     let servers = vec![ourselves.address, other.address];
-    let forwarder = Forwarder::new(servers, own.clone(), running.tasks.clone(), system());
+    let forwarder = Forwarder::new(servers, own.clone(), running.tasks.clone(), still());
     own.add(ourselves.address);
     assert_eq!(code(&ask(&running, &forwarder, &query("example.com", 1))), 0);
     assert_eq!((ourselves.asked(), other.asked()), (0, 1));
@@ -231,7 +231,7 @@ fn equal_questions_make_one_query_and_each_keeps_what_is_its_own() {
         address(query, 60, 1)
     });
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let (send, receive) = async_channel::unbounded();
     for id in 0..CLIENTS {
         let mut packet = query(if id % 2 == 0 { "example.com" } else { "eXAMPLE.com" }, 1);
@@ -306,7 +306,7 @@ fn what_was_cut_is_given_when_tcp_fails() {
         |query: &[u8]| vec![response(query, 0x0380, [&[record(1, 60, &[10, 0, 0, 1])], &[], &[]])];
     let upstream = Upstream::new(Box::new(cut), Box::new(|_| Vec::new()));
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     let message = read(&ask(&running, &forwarder, &query("example.com", 1)));
     assert!(message.metadata.truncation && message.answers.len() == 1);
     ask(&running, &forwarder, &query("example.com", 1));
@@ -317,7 +317,7 @@ fn what_was_cut_is_given_when_tcp_fails() {
 fn nobody_can_guess_the_id_of_a_query() {
     let upstream = Upstream::udp(|query| address(query, 60, 1));
     let running = Running::new();
-    let forwarder = forwarder(&running, &[upstream.address], system());
+    let forwarder = forwarder(&running, &[upstream.address], still());
     for number in 0..20 {
         ask(&running, &forwarder, &query(&format!("n{number}.com"), 1));
     }
@@ -358,7 +358,7 @@ fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
     let tasks = executing.tasks();
     drop(executing);
     let servers = vec![nobody()];
-    let forwarder = Forwarder::new(servers, OwnAddresses::default(), tasks, system());
+    let forwarder = Forwarder::new(servers, OwnAddresses::default(), tasks, still());
     let client = parsed(&edns_query("example.com", 1, 1232, false));
     let outcome = crate::net::block_on(forwarder.ask(&client, false));
     assert_eq!(outcome.unwrap_err(), Failure::Internal);

@@ -3,7 +3,7 @@
 use super::super::probe;
 use super::super::testing::*;
 use super::*;
-use crate::net::{OwnAddresses, SystemClock, block_on};
+use crate::net::{OwnAddresses, block_on};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ fn serving(upstream: &[SocketAddr]) -> Serving {
         upstream.to_vec(),
         OwnAddresses::default(),
         running.tasks.clone(),
-        Arc::new(SystemClock),
+        Arc::new(Hand::default()),
     );
     let told = Arc::new(Mutex::new(Vec::new()));
     let hears = told.clone();
@@ -123,8 +123,8 @@ fn a_slow_upstream_holds_nobody_else_up() {
 
 #[test]
 fn a_probe_finds_the_engine_and_nobody_else() {
-    let (serving, second) = (serving(&[]), Duration::from_secs(5));
-    let found = |server, domain| probe(server, domain, second);
+    let serving = serving(&[]);
+    let found = |server, domain| probe(server, domain, PATIENCE);
     assert_eq!(found(serving.address, "run.internal").unwrap().as_deref(), Some("nonce-1"));
     assert_eq!(found(serving.address, "RUN.internal.").unwrap().as_deref(), Some("nonce-1"));
     let refused = found(nobody(), "run.internal").unwrap_err();

@@ -4,7 +4,7 @@ use super::super::forward::Forwarder;
 use super::super::server::Server;
 use super::super::testing::*;
 use super::*;
-use crate::net::{OwnAddresses, SystemClock};
+use crate::net::OwnAddresses;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -21,7 +21,7 @@ fn serving(upstream: &[SocketAddr], limits: Limits) -> Serving {
         upstream.to_vec(),
         OwnAddresses::default(),
         running.tasks.clone(),
-        Arc::new(SystemClock),
+        Arc::new(Hand::default()),
     );
     let (tasks, drain) = (running.tasks.clone(), running.drain.watch());
     let server = Server::new(zone(true), forwarder, tasks, drain, Arc::new(|_: &str| ()));

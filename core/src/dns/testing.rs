@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than anything that works takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The question of `name` and `qtype`, class IN.
 pub(super) fn question(name: &str, qtype: u16) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! The admin endpoint of an engine that is part of a program.
 
-use crate::engine::{Engine, ErrorKind, Mode};
+use crate::engine::{Builder, Engine, ErrorKind, Mode};
+#[cfg(feature = "cli")]
+use crate::telemetry::Record;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(feature = "cli")]
@@ -34,7 +36,7 @@ fn an_embedded_engine_has_one_at_a_port_of_the_kernels_choice() {
 }
 
 #[test]
-fn a_taken_port_costs_the_endpoint_alone_and_with_strict_the_start() {
+fn a_taken_port_is_an_error_for_a_program_and_costs_the_command_its_endpoint_alone() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let builder = || {
@@ -42,15 +44,29 @@ fn a_taken_port_costs_the_endpoint_alone_and_with_strict_the_start() {
         let builder = builder.set("region", "us-east1").set("project", "1");
         builder.set("admin_addr", &address)
     };
-    let (tell, told) = std::sync::mpsc::channel();
-    let engine = builder().log(move |record| drop(tell.send(record.message.to_owned()))).start();
-    let engine = engine.unwrap();
-    assert_eq!((engine.mode(), engine.admin_addr()), (Mode::Proxy, None));
-    engine.stop(Duration::ZERO).unwrap();
-    assert!(told.iter().any(|said| said.contains("no admin endpoint") && said.contains(&address)));
-    let error = builder().set("strict", "true").start().map(|_| ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(error.to_string().contains("--admin-addr"), "{error}");
+    let refused = |builder: Builder| {
+        let error = builder.start().map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("--admin-addr"), "{error}");
+    };
+    refused(builder());
+    #[cfg(feature = "cli")]
+    {
+        let command = || {
+            let builder = Engine::builder().flags(crate::settings::Layer::default(), None);
+            let builder = builder.environment(|_| None).set("mode", "proxy");
+            builder.set("region", "us-east1").set("project", "1").set("admin_addr", &address)
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        let tell = move |record: &Record<'_>| drop(tell.send(record.message.to_owned()));
+        let engine = command().log(tell).start().unwrap();
+        assert_eq!((engine.mode(), engine.admin_addr()), (Mode::Proxy, None));
+        engine.stop(Duration::ZERO).unwrap();
+        let told: Vec<String> = told.iter().collect();
+        let missed = |said: &&String| said.contains("no admin endpoint") && said.contains(&address);
+        assert_eq!(told.iter().filter(missed).count(), 1, "{told:?}");
+        refused(command().set("strict", "true"));
+    }
 }
 
 #[test]

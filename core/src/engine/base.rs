@@ -40,8 +40,6 @@ pub(super) struct Plans {
     /// Whether names without a route are services all the same: somebody asks
     /// elsewhere what would become of them on the platform.
     pub(super) as_if_there: bool,
-    /// Whether the log warns where there is nothing to do.
-    pub(super) explains_idle: bool,
     /// A token that the user gives for every audience.
     pub(super) fixed_token: Option<String>,
     /// Whose identity it is elsewhere than on the platform.
@@ -54,6 +52,9 @@ pub(super) struct Plans {
     pub(super) no_proxy: Option<String>,
     /// Every setting as it was said.
     pub(super) said: Vec<Said>,
+    /// An app waits for the start, which is to begin whatever stands in the way;
+    /// a program that embeds the engine hears of it and decides.
+    pub(super) by_command: bool,
 }
 
 impl Plans {
@@ -70,7 +71,6 @@ impl Plans {
             log,
             on_platform,
             as_if_there: false,
-            explains_idle: false,
             credentials: CredentialsPlace::find(|name| environment::text(lookup, name)),
             fixed_token: environment::text(lookup, "CLOUD_RUN_ID_TOKEN"),
             names_certificates: ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set),
@@ -78,6 +78,7 @@ impl Plans {
             foreign_proxy: HTTP_PROXIES.into_iter().find(is_set),
             no_proxy: no_proxy.into_iter().find_map(|name| environment::text(lookup, name)),
             said,
+            by_command: false,
         }
     }
 }
@@ -132,11 +133,11 @@ impl Base {
             .map_err(|cause| Error::io("there are too few file descriptors to begin", cause))?;
         let (failing, failed) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let executing = Executing::new(plans.log.clone(), counters.clone(), failing.clone())
+        let executing = Executing::new(plans.log.clone(), counters.clone(), failing)
             .map(Arc::new)
             .map_err(|cause| Error::io("cannot watch sockets", cause))?;
         let tasks = executing.tasks();
-        let threads = Threads::start(config.threads, &executing, &failing)?;
+        let threads = Threads::start(config.threads, &executing)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let own = OwnAddresses::default();
         let nameservers = nameservers(plans, resolv_conf);

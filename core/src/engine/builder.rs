@@ -46,7 +46,8 @@ pub struct Builder {
     /// The names of variables that look like settings, where they can be listed.
     variables: fn() -> Vec<String>,
     log: Option<LogCallback>,
-    explains_idle: bool,
+    /// It is the command that starts it, and not a program that embeds it.
+    by_command: bool,
 }
 
 impl Default for Builder {
@@ -57,7 +58,7 @@ impl Default for Builder {
             lookup: environment::of_this_process(),
             variables: environment::names_of_this_process,
             log: None,
-            explains_idle: false,
+            by_command: false,
         }
     }
 }
@@ -136,15 +137,7 @@ impl Builder {
     pub(crate) fn flags(mut self, flags: Layer, file: Option<PathBuf>) -> Builder {
         self.said = flags;
         self.file = file;
-        self
-    }
-
-    /// Warns where there is nothing to do: whoever typed a command with runsd
-    /// before it wants to know why names lead nowhere. A program that embeds the
-    /// engine asks for its mode.
-    #[cfg(feature = "cli")]
-    pub(crate) fn explaining_idle(mut self) -> Builder {
-        self.explains_idle = true;
+        self.by_command = true;
         self
     }
 
@@ -175,8 +168,9 @@ impl Builder {
         };
         let log = Log::new(config.log_level, sink, || SystemClock.now());
         let settled = (config, settings::said(&layers));
-        let plans = Plans::new(settled, log, on_platform, &self.lookup);
-        Ok((Plans { explains_idle: self.explains_idle, ..plans }, dispatcher))
+        let mut plans = Plans::new(settled, log, on_platform, &self.lookup);
+        plans.by_command = self.by_command;
+        Ok((plans, dispatcher))
     }
 
     /// As [`Builder::start`], in any async runtime: a thread does the work. If

@@ -252,6 +252,12 @@ impl Engine {
         &self.0.0
     }
 
+    /// What starts a task in it, while it runs.
+    #[cfg(test)]
+    pub(super) fn tasks(&self) -> Option<crate::net::Tasks> {
+        self.shared().life().running.as_ref().map(Running::tasks)
+    }
+
     /// Where it is in its life. Does not block.
     pub fn state(&self) -> State {
         if sys::forked_from().is_some() {

@@ -16,6 +16,8 @@ mod error;
 mod handle;
 mod holder;
 mod inspect;
+#[cfg(test)]
+mod loss;
 mod mode;
 mod start;
 mod takeover;

@@ -56,6 +56,12 @@ impl Running {
         }
     }
 
+    /// What starts a task in it.
+    #[cfg(test)]
+    pub(super) fn tasks(&self) -> crate::net::Tasks {
+        self.base.tasks.clone()
+    }
+
     /// The means to shorten a stop that is under way.
     pub(super) fn hurry(&self) -> Hurry {
         self.base.drain.hurry()
@@ -109,7 +115,7 @@ fn choose(plans: &Plans) -> Result<(Facts, Option<Running>), Error> {
     let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
     let plan = mode::choose(&plans.config, facts);
     if plan.mode == Mode::Off {
-        tell_idle(plans);
+        plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
         return Ok((idle(plans), None));
     }
     let mut because = plan.because;
@@ -182,21 +188,6 @@ fn instead(
     }
     plans.log.warn("engine", format_args!("{text}"));
     Ok((idle(plans), None))
-}
-
-/// Says why there is nothing to do: a warning where that may be a surprise.
-fn tell_idle(plans: &Plans) {
-    if plans.config.mode != ModeChoice::Auto || !plans.explains_idle {
-        return plans.log.debug("engine", format_args!("nothing to do here; the mode is off"));
-    }
-    plans.log.warn(
-        "engine",
-        format_args!(
-            "names of services lead nowhere here: this is not Cloud Run, and there is no route. To \
-             call one: --route NAME=http://localhost:PORT, or --route NAME=URL of a real service \
-             (runsd doctor tells more). If that is meant: --mode off"
-        ),
-    );
 }
 
 fn idle(plans: &Plans) -> Facts {
@@ -358,11 +349,11 @@ fn run(ready: Ready, mode: Mode, plans: &Plans) -> Result<(Facts, Option<Running
     let running = Running { base, resolv_conf, log: plans.log.clone() };
     let admin_addr = match served {
         Ok(address) => address,
-        Err(error) if plans.config.strict => {
+        Err(error) if plans.config.strict || !plans.by_command => {
             running.stop(Duration::ZERO);
             return Err(error);
         }
-        // What is only looked at costs nobody the names of services.
+        // What is only looked at costs no app the names of services.
         Err(error) => {
             plans.log.warn("engine", format_args!("there is no admin endpoint: {error}"));
             None
@@ -388,15 +379,20 @@ mod tests {
     fn a_silent_metadata_server_is_waited_for_once_whatever_is_asked_of_it() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = silent.local_addr().unwrap().to_string();
-        let builder = Engine::builder()
-            .environment(|name| (name == "K_SERVICE").then(|| "me".into()))
-            .set("mode", "proxy")
-            .set("strict", "true")
-            .set("access_log", "true")
-            .set("metadata_host", &host);
-        let begun = Instant::now();
-        let error = builder.start().map(|_| ()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Metadata, "{error}");
-        assert!((PLACE..PLACE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let took = || {
+            let builder = Engine::builder()
+                .environment(|name| (name == "K_SERVICE").then(|| "me".into()))
+                .set("mode", "proxy")
+                .set("strict", "true")
+                .set("access_log", "true")
+                .set("metadata_host", &host);
+            let begun = Instant::now();
+            let error = builder.start().map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Metadata, "{error}");
+            begun.elapsed()
+        };
+        // A busy machine delays one start or two; what waits twice is never in time.
+        let in_time = (0..5).find_map(|_| Some(took()).filter(|took| *took < PLACE * 2));
+        assert!(in_time.is_some_and(|took| took >= PLACE), "{in_time:?}");
     }
 }

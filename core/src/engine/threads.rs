@@ -7,6 +7,11 @@ use crate::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Before a thread that has panicked goes on, so that one that does it again and
+/// again neither takes a processor nor fills the log.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The threads that run an executor.
 pub(super) struct Threads {
@@ -15,16 +20,12 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Starts `count` threads. `failed` hears of one that panics.
-    pub(super) fn start(
-        count: usize,
-        executing: &Arc<Executing>,
-        failed: &async_channel::Sender<String>,
-    ) -> Result<Threads, Error> {
+    /// Starts `count` threads. The engine fails if one of them panics.
+    pub(super) fn start(count: usize, executing: &Arc<Executing>) -> Result<Threads, Error> {
         let (leave, told) = async_channel::bounded(1);
         let mut threads = Threads { leave, joins: Vec::with_capacity(count) };
         for index in 0..count {
-            let (executing, told, failed) = (executing.clone(), told.clone(), failed.clone());
+            let (executing, told) = (executing.clone(), told.clone());
             let (prepared, ready) = async_channel::bounded(1);
             let body = move || {
                 let fit = Executing::prepare();
@@ -35,10 +36,11 @@ impl Threads {
                 }
                 let run = || executing.run(async { told.recv().await.is_ok() });
                 // A task's panic never comes here. One that does is fatal, and
-                // the thread goes on for as long as it takes to say so and to
-                // end in order.
-                while catch_unwind(AssertUnwindSafe(run)).is_err() {
-                    let _ = failed.try_send("an engine thread panicked".to_owned());
+                // the thread goes on until it is told to leave: it takes tasks
+                // to say so, and the app may have requests under way.
+                while let Err(cause) = catch_unwind(AssertUnwindSafe(run)) {
+                    executing.tasks().thread_panicked(&*cause);
+                    std::thread::sleep(PAUSE);
                 }
             };
             let thread = std::thread::Builder::new().name(format!("runsd-{index}"));

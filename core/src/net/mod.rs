@@ -7,6 +7,7 @@
 mod buffer;
 mod dial;
 mod drain;
+mod guard;
 mod ours;
 mod outgoing;
 mod reactor;

@@ -5,15 +5,15 @@
 //! tasks hold it in turn, and such a ring would never be freed.
 
 use super::BoxFuture;
+use super::guard::Guarded;
 use super::reactor::Reactor;
 use super::time::sleep;
 use crate::telemetry::{Counters, Log};
 use async_executor::Executor;
-use futures_lite::FutureExt;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -125,20 +125,21 @@ impl Tasks {
         });
     }
 
-    /// Runs `future`, turning a panic into [`Panicked`]. Hand over a large
-    /// future pinned: this one holds it twice.
-    ///
-    /// # Errors
-    /// [`Panicked`] if it panicked; the panic has been logged and counted.
-    pub async fn guard<F: Future>(
-        &self,
-        what: &'static str,
-        future: F,
-    ) -> Result<F::Output, Panicked> {
-        AssertUnwindSafe(future).catch_unwind().await.map_err(|cause| self.panicked(what, &*cause))
+    /// Runs `future`, turning a panic into [`Panicked`], which has been logged
+    /// and counted; one when it is dropped too, unless it is handed over pinned
+    /// elsewhere, as a large one is.
+    pub fn guard<F: Future>(&self, what: &'static str, future: F) -> Guarded<'_, F> {
+        Guarded::new(self, what, future)
     }
 
-    fn panicked(&self, what: &'static str, cause: &(dyn Any + Send)) -> Panicked {
+    /// What runs the tasks has panicked, outside all of them: the engine must
+    /// not go on.
+    pub fn thread_panicked(&self, cause: &(dyn Any + Send)) {
+        let panicked = self.panicked("an engine thread", cause);
+        let _ = self.0.failed.try_send(format!("an engine thread ended: {panicked}"));
+    }
+
+    pub(super) fn panicked(&self, what: &'static str, cause: &(dyn Any + Send)) -> Panicked {
         self.0.counters.panics.add();
         let (said, place) = (said(cause), crate::sys::last_panic());
         self.0.log.error(

@@ -1,6 +1,6 @@
 //! The state that a child must find again, read before `main`: the standard
-//! library ignores SIGPIPE and opens the closed ones among the descriptors 0 to
-//! 2 before the program's own first line.
+//! library ignores SIGPIPE and would open the closed ones among the descriptors
+//! 0 to 2 before the program's own first line.
 
 use super::process;
 use super::signals::{SignalSet, bit};
@@ -32,6 +32,21 @@ extern "C" fn read() {
     // SAFETY: no memory is passed.
     let closed = (0..3).filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } == -1);
     CLOSED.store(closed.fold(0, |set, fd| set | 1 << fd), Relaxed);
+    fill(CLOSED.load(Relaxed));
+}
+
+/// Opens something in the place of these descriptors, with which nobody can
+/// talk. The standard library would put /dev/null there, and end the process
+/// where the image has none.
+fn fill(closed: c_int) {
+    for _ in (0..3).filter(|fd| closed & 1 << fd != 0) {
+        // SAFETY: a C string; each takes the lowest descriptor that is free.
+        unsafe {
+            if libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) == -1 {
+                libc::epoll_create1(0);
+            }
+        }
+    }
 }
 
 /// The soft and the hard limit of open files.
@@ -84,7 +99,7 @@ pub(super) fn restore_but_mask() {
     process::set_open_files(open_files());
     let closed = CLOSED.load(Relaxed);
     for fd in (0..3).filter(|fd| closed & 1 << fd != 0) {
-        // SAFETY: the standard library put /dev/null there.
+        // SAFETY: what is there was put there by `fill`.
         unsafe { libc::close(fd) };
     }
 }

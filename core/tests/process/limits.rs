@@ -59,13 +59,15 @@ fn without_processes_the_command_runs_alone_unless_strict() {
     }
     // Processes count for a user in all name spaces, so this one is nobody
     // else's; root is above the limit.
-    let copy = format!("{}/runsd-for-a-user", std::env::temp_dir().display());
-    let _ = std::fs::remove_file(&copy);
-    std::fs::copy(env!("CARGO_BIN_EXE_runsd"), &copy).unwrap();
+    let id = std::process::id();
+    let user = 60_000 + id % 5_000;
+    let copy = format!("{}/runsd-for-a-user-{id}", std::env::temp_dir().display());
+    super::copy_program(env!("CARGO_BIN_EXE_runsd"), copy.as_ref(), "755");
     let run = |most: u32, options: &[&str]| {
         let limit = format!("--nproc={most}:{most}");
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65123", "--regid=65123", "--clear-groups", "prlimit"]);
+        command.args([&format!("--reuid={user}"), &format!("--regid={user}")]);
+        command.args(["--clear-groups", "prlimit"]);
         command.args([limit.as_str(), copy.as_str()]).args(options);
         command.args(["--route=nowhere=http://127.0.0.1:1", "--", "echo", "runs"]);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap()

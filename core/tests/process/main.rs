@@ -8,11 +8,13 @@ mod exits;
 mod limits;
 mod loss;
 mod orphans;
+mod rights;
 mod signals;
 mod terminal;
 mod user;
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
@@ -136,6 +138,14 @@ fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
         }
     });
     receive
+}
+
+/// Copies a program to where it is to be run, with these permissions. Another
+/// process does it: a child that a neighbour test forks meanwhile would hold a
+/// file of ours open for writing, and the kernel runs no such program.
+fn copy_program(from: &str, to: &Path, mode: &str) {
+    let mut command = Command::new("install");
+    assert!(command.args(["-m", mode, from]).arg(to).status().unwrap().success());
 }
 
 fn kill(signal: &str, pid: u32) {

@@ -92,7 +92,7 @@ fn there_is_a_default_route_and_nothing_waits_for_the_internet() {
     let sim = Sim::start(Options::default()).unwrap();
     let (own, errors) = sim.enter(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         socket.connect(("192.0.2.1", 53)).unwrap();
         let own = socket.local_addr().unwrap();
         let mut errors = vec![TcpStream::connect(("192.0.2.1", 443)).unwrap_err().kind()];

@@ -16,7 +16,7 @@ fn query(name: &str, kind: RecordType) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The answer's bytes over UDP; `None`: none in that time.
 fn ask(sim: &Sim, name: &str, kind: RecordType, patience: Duration) -> Option<Vec<u8>> {

@@ -141,6 +141,15 @@ impl Watch {
                 }
             }
             _ if terminal_sent && !self.child.own_group => {}
+            // A shell has brought us to the foreground without a word, as `fg`
+            // does with a job that runs: the terminal told our group, and would
+            // have told the child's.
+            number if terminal_sent => {
+                if let Some(terminal) = &mut self.child.terminal {
+                    terminal.lend();
+                }
+                let _ = sys::send(-self.child.pid, number);
+            }
             libc::SIGCONT => match &mut self.child.terminal {
                 Some(terminal) => terminal.resume(),
                 None => self.send(libc::SIGCONT),

@@ -4,6 +4,7 @@
 //! every signal blocked, because the test harness has threads of its own.
 
 use super::*;
+use crate::Engine;
 use crate::cli::process::{Plan, take_over_signals};
 use std::ffi::OsString;
 use std::process::{Command, Output};
@@ -50,7 +51,7 @@ fn play(case: &str) -> Output {
 fn one_case() {
     let Ok(case) = std::env::var(CASE) else { return };
     let (patience, script) = match case.as_str() {
-        "obeys" => (PATIENCE, OBEYS),
+        "obeys" | "loses a thread" => (PATIENCE, OBEYS),
         "refuses" => (Duration::ZERO, REFUSES),
         other => panic!("there is no case {other:?}"),
     };
@@ -60,29 +61,44 @@ fn one_case() {
     // It is there; this signal is not for forwarding.
     while sys::next_signal(None).map(|signal| signal.number) != Some(libc::SIGWINCH) {}
     let alarm = Alarm::default();
-    let ringing = std::thread::spawn({
+    let engine = Engine::builder().environment(|_| None).set("mode", "proxy").start().unwrap();
+    engine.when_failed({
         let alarm = alarm.clone();
         move || alarm.ring()
     });
+    let ringing = std::thread::spawn({
+        let (alarm, engine) = (alarm.clone(), engine.clone());
+        move || match case.as_str() {
+            "loses a thread" => engine.lose_a_thread(false),
+            _ => alarm.ring(),
+        }
+    });
     let code = supervise_for(patience, child, &alarm, &|| println!("explained"));
     ringing.join().unwrap();
-    println!("{code:?}");
+    println!("{:?} {code:?}", engine.state());
 }
 
 fn lines(output: &Output) -> Vec<&str> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    let of_the_case = |line: &&str| ["explained", "asked", "Code(70)"].contains(line);
+    let of_the_case =
+        |line: &&str| ["explained", "asked"].contains(line) || line.ends_with("Code(70)");
     text.lines().filter(of_the_case).collect()
 }
 
 #[test]
 fn a_failure_is_explained_and_the_child_asked_to_end() {
     let output = play("obeys");
-    assert_eq!(lines(&output), ["explained", "asked", "Code(70)"], "{output:?}");
+    assert_eq!(lines(&output), ["explained", "asked", "Running Code(70)"], "{output:?}");
 }
 
 #[test]
 fn a_child_that_does_not_end_is_killed() {
     let output = play("refuses");
-    assert_eq!(lines(&output), ["explained", "Code(70)"], "{output:?}");
+    assert_eq!(lines(&output), ["explained", "Running Code(70)"], "{output:?}");
+}
+
+#[test]
+fn a_lost_engine_thread_ends_both() {
+    let output = play("loses a thread");
+    assert_eq!(lines(&output), ["explained", "asked", "Failed Code(70)"], "{output:?}");
 }

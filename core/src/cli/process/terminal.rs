@@ -58,6 +58,13 @@ impl Terminal {
 
     /// We were continued: the child gets the terminal, if it is ours, and goes on.
     pub(super) fn resume(&mut self) {
+        self.lend();
+        // It may have ended meanwhile, which is not ours to mind here.
+        let _ = sys::send(-self.child, libc::SIGCONT);
+    }
+
+    /// The child gets the terminal, if it is ours.
+    pub(super) fn lend(&mut self) {
         match sys::foreground() {
             Some(group) if group == sys::own_group() => {
                 self.lent = sys::set_foreground(self.child).is_ok();
@@ -66,8 +73,6 @@ impl Terminal {
             Some(group) => self.lent = group == self.child,
             None => self.lent = false,
         }
-        // It may have ended meanwhile, which is not ours to mind here.
-        let _ = sys::send(-self.child, libc::SIGCONT);
     }
 
     /// The terminal is ours again, if it was.

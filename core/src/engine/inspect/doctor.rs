@@ -14,7 +14,6 @@ use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
 use crate::net::{Alpn, Secure, block_on};
-use crate::settings::ModeChoice;
 use crate::sys;
 use std::time::{Duration, SystemTime};
 
@@ -36,32 +35,33 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     let plans = super::quiet(plans);
     let mut report = Report::default();
     machine::platform(&mut report, &plans);
+    // What the full mode needs, which decides about the mode, and stands behind it.
+    let mut needs = Report::default();
     let original = takeover::original(&plans).unwrap_or_else(|error| {
         let remedy = "name it with --resolv-conf, or the nameservers with --nameserver";
-        report.fail("resolv.conf", error.to_string(), Some(remedy.into()));
+        needs.fail("resolv.conf", error.to_string(), Some(remedy.into()));
         Original::default()
     });
-    let nested = takeover::predecessor(&original) == takeover::Predecessor::AtWork;
-    let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
-    let plan = mode::choose(&plans.config, facts);
-    machine::mode(&mut report, &plans, &plan, nested);
     let resolv_conf = ResolvConf::parse(&original.bytes);
     let base = Base::start(&plans, &resolv_conf)?;
-    if nested {
-        machine::dns_path(
-            &mut report,
-            &plans,
-            &original,
-            name.and_then(|name| super::typed(name).ok()),
-        );
-    } else if plan.mode == Mode::Full {
-        machine::ports(&mut report, &plans, &base)?;
-        machine::resolv_conf(&mut report, &plans);
-        if plans.config.mode == ModeChoice::Auto {
-            let detail = "proxy mode, because what full mode needs cannot be had (below)";
-            report.gives_way("mode", detail, "mend that, or let the app heed http_proxy");
+    if takeover::predecessor(&original) == takeover::Predecessor::AtWork {
+        report.ok("mode", "off mode: a runsd is at work here already");
+        let name = name.and_then(|name| super::typed(name).ok());
+        machine::dns_path(&mut needs, &plans, &original, name);
+    } else {
+        let facts = mode::Facts { on_platform: plans.on_platform, app_port: plans.app_port };
+        let mut plan = mode::choose(&plans.config, facts);
+        if plan.mode == Mode::Full {
+            let readable = needs.findings.is_empty();
+            machine::ports(&mut needs, &plans, &base)?;
+            if readable {
+                machine::resolv_conf(&mut needs, &plans);
+            }
+            plan.because = plan.because.or_else(|| needs.first_problem().map(str::to_owned));
         }
+        machine::mode(&mut report, &plans, &plan);
     }
+    report.findings.append(&mut needs.findings);
     machine::nameservers(&mut report, &plans, &resolv_conf);
     let date = machine::metadata(&mut report, &plans, &base);
     date.into_iter().for_each(|date| clock(&mut report, date, "the metadata server"));

@@ -8,7 +8,9 @@ use crate::engine::base::{Base, Plans};
 use crate::engine::bind;
 use crate::engine::error::Error;
 use crate::engine::mode::{Mode, Plan};
+use crate::engine::takeover;
 use crate::net::{OwnAddresses, block_on, deadline};
+use crate::settings::{Config, ModeChoice};
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -34,19 +36,69 @@ pub(super) fn platform(report: &mut Report, plans: &Plans) {
     }
 }
 
-/// How names reach the app, and what keeps them from it.
-pub(super) fn mode(report: &mut Report, plans: &Plans, plan: &Plan, nested: bool) {
-    let detail = format!("{} mode", plan.mode);
-    match (&plan.because, plans.foreign_proxy, plan.mode) {
-        _ if nested => report.ok("mode", "off mode: a runsd is at work here already"),
-        (Some(because), ..) => report.warn("mode", detail, because.clone()),
-        (None, Some(variable), Mode::Proxy) => report.warn(
-            "mode",
-            format!("{detail}, but the environment names a proxy already ({variable})"),
-            format!("unset {variable} for runsd, or let that proxy be: names will not lead here"),
-        ),
-        (None, ..) => report.ok("mode", detail),
+/// The mode that a start would take here, and why it is not the full one: what
+/// `plan` says, where it has a reason, gives way as [`start`](crate::engine::start)
+/// does.
+pub(super) fn mode(report: &mut Report, plans: &Plans, plan: &Plan) {
+    let taken = match (&plan.because, plan.mode) {
+        (None, mode) => plain(report, plans, mode),
+        (Some(because), _) => instead(report, plans, because),
+    };
+    let taken = taken.map_or("none".to_owned(), |mode| mode.to_string());
+    report.fact("mode", taken);
+}
+
+/// One that is taken as it was chosen.
+fn plain(report: &mut Report, plans: &Plans, mode: Mode) -> Option<Mode> {
+    let detail = format!("{mode} mode");
+    let Some(variable) = plans.foreign_proxy.filter(|_| mode == Mode::Proxy) else {
+        report.ok("mode", detail);
+        return Some(mode);
+    };
+    let detail = format!("{detail}, but the environment names a proxy already ({variable})");
+    let remedy =
+        format!("unset {variable} for runsd, or let that proxy be: names will not lead here");
+    if plans.config.strict {
+        report.fail("mode", format!("none, by --strict: {detail}"), Some(remedy));
+        return None;
     }
+    report.warn("mode", detail, remedy);
+    Some(mode)
+}
+
+/// What comes where the full mode cannot be had.
+fn instead(report: &mut Report, plans: &Plans, because: &str) -> Option<Mode> {
+    let Config { mode, strict, proxy, .. } = plans.config;
+    let insisted = match (mode, strict) {
+        (ModeChoice::Full, _) => Some("--mode full"),
+        (_, true) => Some("--strict"),
+        _ => None,
+    };
+    if let Some(option) = insisted {
+        let detail = format!("none: runsd does not start, by {option}: {because}");
+        let remedy = format!("mend that, or leave {option} out: then another mode takes its place");
+        report.fail("mode", detail, Some(remedy));
+        return None;
+    }
+    if !proxy {
+        let detail = format!("off mode instead of full mode: {because}");
+        let remedy =
+            "mend that, or leave --proxy off out: as it is, names of services lead nowhere";
+        report.warn("mode", detail, remedy);
+        return Some(Mode::Off);
+    }
+    let detail = format!("proxy mode instead of full mode: {because}");
+    let remedy = match plans.foreign_proxy {
+        Some(variable) => format!(
+            "mend that, or unset {variable} for runsd: the environment names a proxy already, and \
+             names will not lead here"
+        ),
+        None => "the app is told of the proxy by http_proxy, which Java and Node's fetch (without \
+                 NODE_USE_ENV_PROXY=1) ignore"
+            .to_owned(),
+    };
+    report.warn("mode", detail, remedy);
+    Some(Mode::Proxy)
 }
 
 /// Asks the runsd that is at work here, as an app's resolver does.
@@ -88,12 +140,14 @@ pub(super) fn ports(report: &mut Report, plans: &Plans, base: &Base) -> Result<(
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let all = base.on_engine(move || {
+        let dns = config.dns.then(|| bind::dns(&config.dns_addrs, &own));
+        let proxy = config.proxy.then(|| bind::proxy(&config.proxy_addrs, &own));
         [
-            ("dns port", bind::dns(&config.dns_addrs, &own).map(|bound| bound.addresses)),
-            ("proxy port", bind::proxy(&config.proxy_addrs, &own).map(|bound| bound.addresses)),
+            ("dns port", dns.map(|bound| bound.map(|bound| bound.addresses))),
+            ("proxy port", proxy.map(|bound| bound.map(|bound| bound.addresses))),
         ]
     })?;
-    for (what, bound) in all {
+    for (what, bound) in all.into_iter().filter_map(|(what, bound)| Some((what, bound?))) {
         match bound {
             Ok(addresses) => report.ok(what, format!("{} can be had", list(&addresses))),
             Err(error) => report.warn(
@@ -106,8 +160,11 @@ pub(super) fn ports(report: &mut Report, plans: &Plans, base: &Base) -> Result<(
     Ok(())
 }
 
-/// Whether the full mode could write it.
+/// Whether the full mode could write it, where it would.
 pub(super) fn resolv_conf(report: &mut Report, plans: &Plans) {
+    if !takeover::rewrites(&plans.config) {
+        return;
+    }
     let path = &plans.config.resolv_conf;
     match OpenOptions::new().write(true).open(path) {
         Ok(_) => report.ok("resolv.conf", format!("{} can be written", path.display())),

@@ -86,25 +86,17 @@ impl Report {
         self.findings.push(Finding { what, verdict, detail, remedy, facts: Vec::new() });
     }
 
-    /// Says of `what`, which was found well, that it gives way to what was found
-    /// since.
-    pub(super) fn gives_way(&mut self, what: &'static str, detail: &str, remedy: &str) {
-        let mut since = self.findings.iter_mut().skip_while(|finding| finding.what != what);
-        let Some(first) = since.next().filter(|finding| finding.verdict == Verdict::Ok) else {
-            return;
-        };
-        if since.any(|finding| finding.verdict == Verdict::Warning) {
-            first.verdict = Verdict::Warning;
-            first.detail = detail.to_owned();
-            first.remedy = Some(remedy.to_owned());
-        }
-    }
-
     /// Adds a value to the last finding.
     pub(super) fn fact(&mut self, name: &'static str, value: impl ToString) {
         if let Some(finding) = self.findings.last_mut() {
             finding.facts.push((name, value.to_string()));
         }
+    }
+
+    /// The first of what is not as it should be.
+    pub(super) fn first_problem(&self) -> Option<&str> {
+        let mut problems = self.findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        problems.next().map(|finding| finding.detail.as_str())
     }
 
     /// The worst verdict of all.
@@ -209,19 +201,6 @@ mod tests {
         assert_eq!(json["findings"][2]["remedy"], "ask");
         assert_eq!(json["findings"][1]["facts"]["service"], "hello");
         assert_eq!(json["verdict"], "failure");
-    }
-
-    #[test]
-    fn what_gives_way_says_so_in_its_place() {
-        let mut report = Report::default();
-        report.warn("before", "is no cause", "-");
-        report.ok("mode", "full");
-        report.gives_way("mode", "proxy", "see below");
-        assert_eq!(report.findings[1].verdict, Verdict::Ok);
-        report.warn("port", "taken", "free it");
-        report.gives_way("mode", "proxy", "see below");
-        assert_eq!(report.findings[1].verdict, Verdict::Warning);
-        assert_eq!(report.findings[1].detail, "proxy");
     }
 
     #[test]

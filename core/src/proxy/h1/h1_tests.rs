@@ -132,7 +132,7 @@ pub(super) fn service(connections: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Ve
         let mut heard = Vec::new();
         for steps in connections {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
             for (until, say) in steps {
                 heard.push(read_until(&mut stream, until));
                 stream.write_all(say).unwrap();
@@ -158,7 +158,7 @@ pub(super) fn read_until(stream: &mut TcpStream, until: &str) -> String {
 
 pub(super) fn app(proxy: &Running) -> TcpStream {
     let stream = TcpStream::connect(proxy.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
 }
 
@@ -302,7 +302,7 @@ fn an_app_that_leaves_takes_the_service_along() {
     let mut app = app(&proxy);
     app.write_all(GET.as_bytes()).unwrap();
     let (mut service, _) = listener.accept().unwrap();
-    service.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    service.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     read_until(&mut service, HEAD_END);
     drop(app);
     assert_eq!(read_until(&mut service, ""), "");

@@ -20,12 +20,12 @@ fn accepted(listener: &TcpListener) -> TcpStream {
     let stream = loop {
         match listener.accept() {
             Ok((stream, _)) => break stream,
-            Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{error}"),
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(30), "{error}"),
         }
         std::thread::yield_now();
     };
     stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream
 }
 
