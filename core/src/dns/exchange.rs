@@ -6,7 +6,7 @@
 
 use super::answer::Answer;
 use super::frame::{read_frame, write_frame};
-use super::reply::raw_opt;
+use super::reply::put_opt;
 use super::wire::{AD, CD, OPCODE, QR, Query, RD, Reader, rcode};
 use crate::net::{Tcp, UdpQuestion, deadline};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -66,7 +66,7 @@ impl Request {
         message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
         message.extend(&self.question);
         if edns {
-            message.extend(raw_opt(0, self.dnssec_ok, &[]));
+            put_opt(&mut message, 0, self.dnssec_ok, &[]);
         }
         message
     }
@@ -91,13 +91,14 @@ impl Request {
     }
 
     async fn ask_once(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
+        // In boxes, because an attempt is as large as what it may wait for.
         if self.over_tcp {
-            return self.ask_tcp(server, edns).await;
+            return Box::pin(self.ask_tcp(server, edns)).await;
         }
         match self.ask_udp(server, edns).await? {
             Heard::Answer(cut) if cut.is_truncated() => {
                 // What fitted the datagram is better than nothing.
-                match deadline(TCP_PATIENCE, self.ask_tcp(server, edns)).await {
+                match Box::pin(deadline(TCP_PATIENCE, self.ask_tcp(server, edns))).await {
                     Ok(Ok(whole)) => Ok(whole),
                     _ => Ok(Heard::Answer(cut)),
                 }

@@ -8,16 +8,17 @@ use super::alarms::Alarms;
 use super::answer::{Age, Answer};
 use super::cache::{Cache, Found, Key};
 use super::exchange::Request;
+use super::flight::Flight;
 use super::race::{Failure, race};
 use super::reply::{ede, servfail};
-use super::wire::{CD, Query, RD};
+use super::wire::{CD, LONGEST_QUESTION, Query, RD};
 use crate::net::{Clock, OwnAddresses, Tasks};
-use async_channel::{Receiver, Sender};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Questions that may be under way upstream.
@@ -47,14 +48,7 @@ struct Inner {
 
 struct State {
     cache: Cache,
-    flights: HashMap<(Key, bool), Flight>,
-}
-
-/// A question under way. `ended` closes when `outcome` is there.
-#[derive(Clone)]
-struct Flight {
-    ended: Receiver<()>,
-    outcome: Arc<OnceLock<Outcome>>,
+    flights: HashMap<(Key, bool), Arc<Flight>>,
 }
 
 /// What came of a question.
@@ -95,8 +89,8 @@ impl Forwarder {
 
     /// The reply if it is known already.
     pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
-        let key = key(query);
-        match self.0.state().cache.find(&key, self.now()) {
+        let wanted = Wanted::new(query);
+        match self.0.state().cache.find(wanted.key(), self.now()) {
             Found::Answer(answer, age) => Some((answer, age)),
             Found::Failed(_) | Found::Nothing => None,
         }
@@ -149,13 +143,13 @@ impl Forwarder {
             Err(failure) => return Looked::Known(Err(failure)),
         };
         let mut state = self.0.state();
-        let key = key(query);
-        match state.cache.find(&key, self.now()) {
+        let wanted = Wanted::new(query);
+        match state.cache.find(wanted.key(), self.now()) {
             Found::Answer(answer, age) => return Looked::Known(Ok((answer, age))),
             Found::Failed(failure) => return Looked::Known(Err(failure)),
             Found::Nothing => {}
         }
-        let key = (Key::from(key), over_tcp);
+        let key = (Key::from(wanted.key()), over_tcp);
         match state.flights.get(&key) {
             Some(flight) => Looked::Wait(Waits { flight: flight.clone(), _waiting: waiting }),
             None if state.flights.len() >= MOST_FLIGHTS => Looked::Known(Err(Failure::Busy)),
@@ -190,12 +184,10 @@ impl Forwarder {
     }
 
     /// Notes a flight that is to be started.
-    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Flight, Landing) {
-        let (ending, ended) = async_channel::bounded(1);
-        let flight = Flight { ended, outcome: Arc::default() };
+    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Arc<Flight>, Landing) {
+        let flight = Arc::<Flight>::default();
         state.flights.insert(key.clone(), flight.clone());
-        let outcome = flight.outcome.clone();
-        (flight, Landing { inner: self.0.clone(), key, outcome, ending })
+        (flight.clone(), Landing { inner: self.0.clone(), key, flight })
     }
 
     /// Asks in a task of its own: a client that leaves must not end it.
@@ -212,11 +204,19 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fly(&self, key: &Key, request: Arc<Request>) -> Outcome {
+    /// The nameservers that are not ourselves. Looked at each time: our own
+    /// addresses are known only when we listen.
+    fn others(&self) -> Cow<'_, [SocketAddr]> {
+        let is_other = |server: &SocketAddr| !self.own.contains(*server);
+        match self.nameservers.iter().all(is_other) {
+            true => Cow::Borrowed(&self.nameservers),
+            false => self.nameservers.iter().copied().filter(is_other).collect(),
+        }
+    }
+
+    async fn fly(&self, key: &Key, request: &Request) -> Outcome {
         self.tasks.counters().dns_forwarded.add();
-        // Asked each time: our own addresses are known only when we listen.
-        let mut servers = self.nameservers.clone();
-        servers.retain(|server| !self.own.contains(*server));
+        let servers = self.others();
         let first = self.preferred.load(Ordering::Relaxed);
         let begun = self.clock.now();
         let raced = race(&servers, first, request, self.alarms.set()).await;
@@ -226,7 +226,7 @@ impl Inner {
                 self.preferred.store(server, Ordering::Relaxed);
                 let answer = Arc::new(answer);
                 self.state().cache.store(key, &answer, self.clock.now());
-                Ok((answer, Age::Seconds(0)))
+                Ok((answer, Age::Relayed))
             }
             // No fault of the name: the next question may find a server.
             Err(Failure::NoNameserver) => Err(Failure::NoNameserver),
@@ -242,15 +242,14 @@ impl Inner {
 struct Landing {
     inner: Arc<Inner>,
     key: (Key, bool),
-    outcome: Arc<OnceLock<Outcome>>,
-    ending: Sender<()>,
+    flight: Arc<Flight>,
 }
 
 impl Landing {
     /// Asks, and tells whoever waits.
     async fn fly(self, request: Request) -> Outcome {
-        let outcome = self.inner.fly(&self.key.0, Arc::new(request)).await;
-        let _ = self.outcome.set(outcome.clone());
+        let outcome = self.inner.fly(&self.key.0, &request).await;
+        self.flight.land(outcome.clone());
         outcome
     }
 }
@@ -266,21 +265,21 @@ enum Looked<'f> {
 
 /// A client that waits for a flight.
 struct Waits<'f> {
-    flight: Flight,
+    flight: Arc<Flight>,
     _waiting: Waiting<'f>,
 }
 
 impl Waits<'_> {
     async fn landed(self) -> Outcome {
-        let _ = self.flight.ended.recv().await;
-        self.flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+        self.flight.landed().await
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         self.inner.state().flights.remove(&self.key);
-        self.ending.close();
+        // Unless there is an outcome.
+        self.flight.land(Err(Failure::Internal));
     }
 }
 
@@ -303,19 +302,30 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The cache's key. Lengths of labels are below the letters, so lowering the
-/// case of the whole name touches only letters.
-fn key(query: &Query) -> Vec<u8> {
-    let flags = (query.flags & (RD | CD)).to_be_bytes();
-    let [high, low] = flags;
-    let mut key = Vec::with_capacity(query.question.len() + 1);
-    key.push(low | high << 1 | u8::from(query.dnssec_ok()));
-    key.extend(&query.question);
-    let name_end = key.len().saturating_sub(4);
-    if let Some(name) = key.get_mut(1..name_end) {
-        name.make_ascii_lowercase();
+/// A question as the cache knows it, before it is worth an allocation.
+struct Wanted {
+    bytes: [u8; 1 + LONGEST_QUESTION],
+    length: usize,
+}
+
+impl Wanted {
+    /// Lengths of labels are below the letters, so lowering the case of the
+    /// whole name touches only letters.
+    fn new(query: &Query) -> Wanted {
+        let [high, low] = (query.flags & (RD | CD)).to_be_bytes();
+        let mut bytes = [0; 1 + LONGEST_QUESTION];
+        bytes[0] = low | high << 1 | u8::from(query.dnssec_ok());
+        let question = query.question.as_slice();
+        let name = question.len().saturating_sub(4);
+        for (at, (to, from)) in bytes.iter_mut().skip(1).zip(question).enumerate() {
+            *to = if at < name { from.to_ascii_lowercase() } else { *from };
+        }
+        Wanted { bytes, length: question.len() + 1 }
     }
-    key
+
+    fn key(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
 }
 
 #[cfg(test)]

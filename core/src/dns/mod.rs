@@ -10,6 +10,7 @@ mod announce;
 mod answer;
 mod cache;
 mod exchange;
+mod flight;
 mod forward;
 mod frame;
 mod hosts;

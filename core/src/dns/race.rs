@@ -10,7 +10,6 @@ use crate::net::BoxFuture;
 use futures_lite::FutureExt;
 use futures_lite::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::Poll;
 
 use super::answer::Answer;
@@ -57,7 +56,7 @@ impl Failure {
     }
 }
 
-type Attempt = BoxFuture<'static, (usize, Result<Answer, Bad>)>;
+type Attempt<'r> = BoxFuture<'r, (usize, Result<Answer, Bad>)>;
 
 enum Event {
     Ended(usize, Result<Answer, Bad>),
@@ -69,16 +68,11 @@ enum Event {
 pub(super) async fn race(
     servers: &[SocketAddr],
     first: usize,
-    request: Arc<Request>,
+    request: &Request,
     mut alarm: Alarm,
 ) -> Result<(Answer, usize), Failure> {
-    let mut racers = Racers {
-        declined: vec![false; servers.len()],
-        turn: first,
-        running: Vec::new(),
-        servers,
-        request,
-    };
+    let (declined, running) = (Vec::new(), Vec::new());
+    let mut racers = Racers { declined, turn: first, running, servers, request };
     if !racers.start() {
         return Err(Failure::NoNameserver);
     }
@@ -104,14 +98,14 @@ pub(super) async fn race(
     }
 }
 
-struct Racers<'s> {
-    servers: &'s [SocketAddr],
-    /// Those which will not be asked again.
-    declined: Vec<bool>,
+struct Racers<'r> {
+    servers: &'r [SocketAddr],
+    /// Those which will not be asked again, each once.
+    declined: Vec<usize>,
     /// Whose turn it is, counted on and on.
     turn: usize,
-    running: Vec<(usize, Attempt)>,
-    request: Arc<Request>,
+    running: Vec<(usize, Attempt<'r>)>,
+    request: &'r Request,
 }
 
 impl Racers<'_> {
@@ -121,8 +115,8 @@ impl Racers<'_> {
             let index = self.turn % self.servers.len();
             self.turn += 1;
             let Some(server) = self.servers.get(index).copied() else { return false };
-            if self.declined.get(index) == Some(&false) {
-                let request = self.request.clone();
+            if !self.declined.contains(&index) {
+                let request = self.request;
                 let attempt = async move { (index, request.ask(server).await) };
                 self.running.push((index, Box::pin(attempt)));
                 return true;
@@ -134,11 +128,9 @@ impl Racers<'_> {
     /// Counts a server out, and asks one that is not being asked at once.
     /// False if all are out.
     fn decline(&mut self, server: usize) -> bool {
-        if let Some(declined) = self.declined.get_mut(server) {
-            *declined = true;
-        }
+        self.declined.push(server);
         self.running.retain(|(index, _)| *index != server);
-        if self.declined.iter().all(|declined| *declined) {
+        if self.declined.len() == self.servers.len() {
             return false;
         }
         self.start();
