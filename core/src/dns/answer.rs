@@ -24,6 +24,8 @@ const STALE_NXDOMAIN: u16 = 19;
 /// The section that an OPT stands in (RFC 6891, section 6.1.1), by its count in
 /// the header.
 const ADDITIONAL: usize = 3;
+/// The bytes of a record at the root without data.
+const SHORTEST_RECORD: usize = 11;
 /// Bytes of explanations from upstream that are passed on.
 const MOST_OPTIONS: usize = 256;
 
@@ -69,11 +71,12 @@ impl Answer {
         let qtype = reader.u16()?;
         reader.take(2)?;
         let question_end = reader.at();
+        let claimed: usize = header.counts.iter().skip(1).map(|count| usize::from(*count)).sum();
         let mut answer = Answer {
             bytes: Vec::new(),
             header,
             question_end,
-            ttls: Vec::new(),
+            ttls: Vec::with_capacity(claimed.min(packet.len() / SHORTEST_RECORD)),
             code: header.flags & 0x0F,
             has_opt: false,
             errors: Vec::new(),

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::frame::{read_frame, write_frame};
 use super::reply::put_opt;
 use super::wire::{AD, CD, OPCODE, QR, Query, RD, Reader, rcode};
-use crate::net::{Tcp, UdpQuestion, deadline};
+use crate::net::{Tcp, UdpQuestion, deadline, is_shortage};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub(super) struct Request {
     pub(super) dnssec_ok: bool,
     /// Whether the client itself came over TCP.
     pub(super) over_tcp: bool,
+    /// Whether the proxy itself asks, and not a client of ours.
+    pub(super) own: bool,
 }
 
 /// Why a nameserver gave no answer.
@@ -39,11 +41,13 @@ pub(super) enum Bad {
     Unreachable,
     /// It answered SERVFAIL or REFUSED, with these explanations.
     Answered(Vec<u8>),
+    /// There are too few descriptors, or too little memory, to ask.
+    NoRoom,
 }
 
 impl From<io::Error> for Bad {
-    fn from(_: io::Error) -> Bad {
-        Bad::Unreachable
+    fn from(error: io::Error) -> Bad {
+        if is_shortage(&error) { Bad::NoRoom } else { Bad::Unreachable }
     }
 }
 
@@ -55,6 +59,7 @@ impl Request {
             flags: query.flags & (RD | CD),
             dnssec_ok: query.dnssec_ok(),
             over_tcp,
+            own: false,
         }
     }
 

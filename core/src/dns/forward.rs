@@ -11,18 +11,23 @@ use super::exchange::Request;
 use super::flight::Flight;
 use super::race::{Failure, race};
 use super::reply::{ede, servfail};
+use super::sockets::Sockets;
 use super::wire::{CD, LONGEST_QUESTION, Query, RD};
 use crate::net::{Clock, OwnAddresses, Tasks};
+use crate::sys::most_descriptors;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Questions that may be under way upstream.
-const MOST_FLIGHTS: usize = 1024;
+/// Questions of clients that may be under way upstream.
+pub(super) const MOST_FLIGHTS: usize = 1024;
+/// Questions of the proxy's own that may be when clients have taken all.
+const MOST_OWN: usize = 64;
 /// Clients that may wait for them; each costs about a kilobyte.
 const MOST_WAITING: usize = 16 * 1024;
 /// Names that are remembered.
@@ -43,6 +48,7 @@ struct Inner {
     /// The nameserver that answered last: a dead first one costs its second once.
     preferred: AtomicUsize,
     waiting: AtomicUsize,
+    sockets: Sockets,
     state: Mutex<State>,
 }
 
@@ -78,6 +84,7 @@ impl Forwarder {
             clock,
             preferred: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            sockets: Sockets::within(most_descriptors()),
             state: Mutex::new(State { cache, flights: HashMap::new() }),
         }))
     }
@@ -85,6 +92,15 @@ impl Forwarder {
     /// What is remembered: names, and the memory they take in bytes.
     pub fn remembered(&self) -> (usize, usize) {
         self.0.state().cache.size()
+    }
+
+    /// The nameservers that are ourselves, and are never asked; and whether
+    /// there are others.
+    pub fn ourselves(&self) -> (Vec<SocketAddr>, bool) {
+        let all = self.0.nameservers.iter().copied();
+        let own: Vec<_> = all.filter(|server| self.0.own.contains(*server)).collect();
+        let others = own.len() < self.0.nameservers.len();
+        (own, others)
     }
 
     /// The reply if it is known already.
@@ -101,7 +117,7 @@ impl Forwarder {
     /// about 4.5 s. To be called in a task that nothing but the engine's end
     /// ends: others may wait for what it asks.
     pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
-        let outcome = match self.look(query, over_tcp) {
+        let outcome = match self.look(query, over_tcp, 0) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             // Asked by this task itself: another one would cost as much again.
@@ -123,22 +139,23 @@ impl Forwarder {
         }
     }
 
-    /// The answer to `query`, from the cache or from upstream.
-    pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
-        match self.look(query, over_tcp) {
+    /// The answer to a question of the proxy's own, from the cache or from
+    /// upstream; clients cannot take all the room that it needs.
+    pub(super) async fn ask(&self, query: &Query) -> Outcome {
+        match self.look(query, false, MOST_OWN) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             Looked::Start(waits, landing) => {
-                self.start(landing, Request::new(query, over_tcp));
+                self.start(landing, Request { own: true, ..Request::new(query, false) });
                 waits.landed().await
             }
         }
     }
 
     /// What is known of `query`, or who is asking it. Whoever gets a landing
-    /// must ask.
-    fn look(&self, query: &Query, over_tcp: bool) -> Looked<'_> {
-        let waiting = match Waiting::begin(&self.0) {
+    /// must ask. It may be one of so many `more` than clients have.
+    fn look(&self, query: &Query, over_tcp: bool, more: usize) -> Looked<'_> {
+        let waiting = match Waiting::begin(&self.0, more) {
             Ok(waiting) => waiting,
             Err(failure) => return Looked::Known(Err(failure)),
         };
@@ -150,11 +167,16 @@ impl Forwarder {
             Found::Nothing => {}
         }
         let key = (Key::from(wanted.key()), over_tcp);
-        match state.flights.get(&key) {
-            Some(flight) => Looked::Wait(Waits { flight: flight.clone(), _waiting: waiting }),
-            None if state.flights.len() >= MOST_FLIGHTS => Looked::Known(Err(Failure::Busy)),
-            None => {
-                let (flight, landing) = self.enter(&mut state, key);
+        let is_full = state.flights.len() >= MOST_FLIGHTS + more;
+        match state.flights.entry(key) {
+            Entry::Occupied(flight) => {
+                Looked::Wait(Waits { flight: flight.get().clone(), _waiting: waiting })
+            }
+            Entry::Vacant(_) if is_full => Looked::Known(Err(Failure::Busy)),
+            Entry::Vacant(place) => {
+                let (key, flight) = (place.key().clone(), Arc::<Flight>::default());
+                place.insert(flight.clone());
+                let landing = Landing { inner: self.0.clone(), key, flight: flight.clone() };
                 Looked::Start(Waits { flight, _waiting: waiting }, landing)
             }
         }
@@ -181,13 +203,6 @@ impl Forwarder {
             Failure::Busy => "too many DNS queries are under way".to_owned(),
             Failure::Internal => "an internal error, which has been logged".to_owned(),
         }
-    }
-
-    /// Notes a flight that is to be started.
-    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Arc<Flight>, Landing) {
-        let flight = Arc::<Flight>::default();
-        state.flights.insert(key.clone(), flight.clone());
-        (flight.clone(), Landing { inner: self.0.clone(), key, flight })
     }
 
     /// Asks in a task of its own: a client that leaves must not end it.
@@ -219,7 +234,7 @@ impl Inner {
         let servers = self.others();
         let first = self.preferred.load(Ordering::Relaxed);
         let begun = self.clock.now();
-        let raced = race(&servers, first, request, self.alarms.set()).await;
+        let raced = race(&servers, first, request, &self.sockets, self.alarms.set()).await;
         self.tasks.counters().dns_time.observe(self.clock.now().saturating_duration_since(begun));
         match raced {
             Ok((answer, server)) => {
@@ -228,8 +243,8 @@ impl Inner {
                 self.state().cache.store(key, &answer, self.clock.now());
                 Ok((answer, Age::Relayed))
             }
-            // No fault of the name: the next question may find a server.
-            Err(Failure::NoNameserver) => Err(Failure::NoNameserver),
+            // No fault of the name: the next question may find a server, or room.
+            Err(failure @ (Failure::NoNameserver | Failure::Busy)) => Err(failure),
             Err(failure) => match self.state().cache.fail(key, &failure, self.clock.now()) {
                 Some(stale) => Ok((stale, Age::Stale)),
                 None => Err(failure),
@@ -287,12 +302,10 @@ impl Drop for Landing {
 struct Waiting<'f>(&'f AtomicUsize);
 
 impl Waiting<'_> {
-    fn begin(inner: &Inner) -> Result<Waiting<'_>, Failure> {
+    fn begin(inner: &Inner, more: usize) -> Result<Waiting<'_>, Failure> {
         let waiting = Waiting(&inner.waiting);
-        match inner.waiting.fetch_add(1, Ordering::Relaxed) {
-            MOST_WAITING.. => Err(Failure::Busy),
-            _ => Ok(waiting),
-        }
+        let before = inner.waiting.fetch_add(1, Ordering::Relaxed);
+        if before < MOST_WAITING + more { Ok(waiting) } else { Err(Failure::Busy) }
     }
 }
 

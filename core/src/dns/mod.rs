@@ -20,6 +20,7 @@ mod reply;
 mod resolv_conf;
 mod resolve;
 mod server;
+mod sockets;
 mod tcp;
 mod wire;
 mod zone;

@@ -6,6 +6,7 @@
 
 use super::alarms::{Alarm, TIMES};
 use super::exchange::{Bad, Request};
+use super::sockets::Sockets;
 use crate::net::BoxFuture;
 use futures_lite::FutureExt;
 use futures_lite::future::poll_fn;
@@ -69,13 +70,12 @@ pub(super) async fn race(
     servers: &[SocketAddr],
     first: usize,
     request: &Request,
+    sockets: &Sockets,
     mut alarm: Alarm,
 ) -> Result<(Answer, usize), Failure> {
     let (declined, running) = (Vec::new(), Vec::new());
-    let mut racers = Racers { declined, turn: first, running, servers, request };
-    if !racers.start() {
-        return Err(Failure::NoNameserver);
-    }
+    let mut racers = Racers { declined, turn: first, running, servers, request, sockets };
+    racers.start()?;
     let mut failure = Failure::Silent;
     loop {
         let time = async { Event::Alarm(alarm.next().await) };
@@ -85,14 +85,19 @@ pub(super) async fn race(
                 failure = match bad {
                     Bad::Unreachable => Failure::Unreachable,
                     Bad::Answered(errors) => Failure::Answered(errors),
+                    // No fault of the server's; another attempt may have room.
+                    Bad::NoRoom if racers.running.is_empty() => return Err(Failure::Busy),
+                    Bad::NoRoom => continue,
                 };
-                if !racers.decline(server) {
-                    return Err(failure);
+                racers.decline(server);
+                if let (Err(end), true) = (racers.start(), racers.running.is_empty()) {
+                    return Err(if end == Failure::Busy { end } else { failure });
                 }
             }
             Event::Alarm(LAST..) => return Err(failure),
             Event::Alarm(_) => {
-                racers.start();
+                // Where there is no room for another, those that run may do.
+                let _ = racers.start();
             }
         }
     }
@@ -106,35 +111,40 @@ struct Racers<'r> {
     turn: usize,
     running: Vec<(usize, Attempt<'r>)>,
     request: &'r Request,
+    sockets: &'r Sockets,
 }
 
 impl Racers<'_> {
-    /// Starts the next attempt. False if nobody is left to ask.
-    fn start(&mut self) -> bool {
+    /// Starts the next attempt.
+    ///
+    /// # Errors
+    /// [`Failure::NoNameserver`] if nobody is left to ask, [`Failure::Busy`] if
+    /// there is no room for its socket.
+    fn start(&mut self) -> Result<(), Failure> {
         for _ in 0..self.servers.len() {
             let index = self.turn % self.servers.len();
-            self.turn += 1;
-            let Some(server) = self.servers.get(index).copied() else { return false };
-            if !self.declined.contains(&index) {
-                let request = self.request;
-                let attempt = async move { (index, request.ask(server).await) };
-                self.running.push((index, Box::pin(attempt)));
-                return true;
+            let Some(server) = self.servers.get(index).copied() else { break };
+            if self.declined.contains(&index) {
+                self.turn += 1;
+                continue;
             }
+            let room = self.sockets.take(self.request.own).ok_or(Failure::Busy)?;
+            self.turn += 1;
+            let request = self.request;
+            let attempt = async move {
+                let _room = room;
+                (index, request.ask(server).await)
+            };
+            self.running.push((index, Box::pin(attempt)));
+            return Ok(());
         }
-        false
+        Err(Failure::NoNameserver)
     }
 
-    /// Counts a server out, and asks one that is not being asked at once.
-    /// False if all are out.
-    fn decline(&mut self, server: usize) -> bool {
+    /// Counts a server out.
+    fn decline(&mut self, server: usize) {
         self.declined.push(server);
         self.running.retain(|(index, _)| *index != server);
-        if self.declined.len() == self.servers.len() {
-            return false;
-        }
-        self.start();
-        true
     }
 
     /// Waits until one of the attempts ends.
