@@ -57,7 +57,7 @@ pub(crate) use fork::{claim_process, forget, forked_from, remember};
 pub(crate) use panics::last_panic;
 #[cfg(feature = "cli")]
 pub(crate) use panics::{is_engine_thread, note_panic};
-pub(crate) use socket::{HungUp, hung_up};
+pub(crate) use socket::{HungUp, hung_up, most_descriptors};
 
 #[cfg(feature = "cli")]
 pub(crate) use {

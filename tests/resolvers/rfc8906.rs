@@ -2,7 +2,9 @@
 //! operators have: for our zone and for names that are asked upstream.
 
 use crate::served::Served;
+use cloudrun_sim::Behaviour;
 use runsd_tests::{root, start};
+use std::net::Ipv4Addr;
 
 impl Served {
     /// What a tool says of the last message that it got, in one form for all:
@@ -50,6 +52,7 @@ const DIG: &[(&str, &str)] = &[
     ),
     ("+noedns +noad +norec +tcp hello.run.internal", "query noerror qr aa ra answers=1"),
     ("+nocookie +norec hello.run.internal", "query noerror qr aa ra answers=1 edns=0"),
+    ("+nocookie +norec +tcp hello.run.internal", "query noerror qr aa ra answers=1 edns=0"),
     (
         "+nocookie +norec +edns=1 +noednsneg hello.run.internal",
         "query badvers qr ra answers=0 edns=0",
@@ -98,6 +101,11 @@ const DIG: &[(&str, &str)] = &[
     ("+nocookie +noad +tcp example.com", "query noerror qr rd ra answers=1 edns=0"),
     ("+nocookie +noad +ednsopt=100 example.com", "query noerror qr rd ra answers=1 edns=0"),
     ("+nocookie +noad +dnssec example.com", "query noerror qr rd ra answers=1 edns=0 do"),
+    (
+        "+nocookie +noad +bufsize=512 +ignore many.example.com",
+        "query noerror qr tc rd ra answers=29 edns=0",
+    ),
+    ("+noedns +noad +tcp many.example.com", "query noerror qr rd ra answers=60"),
     ("+nocookie +noad example.com TYPE1000", "query noerror qr rd ra answers=0 edns=0"),
     ("+nocookie +noad missing.example", "query nxdomain qr rd ra answers=0 edns=0"),
 ];
@@ -132,6 +140,8 @@ const DRILL: &[(&str, &str)] = &[
 #[test]
 fn dig_kdig_and_drill_get_what_the_standard_asks_for() {
     let served = Served::new(None);
+    let many = (0..60).map(|last| Ipv4Addr::new(198, 51, 100, last).into()).collect();
+    served.world.sim.dns().script("many.example.com", Behaviour::Address(many));
     for (tool, cases) in [("dig", DIG), ("kdig", KDIG), ("drill", DRILL)] {
         for (arguments, expected) in cases {
             assert_eq!(served.tell(tool, arguments), *expected, "{tool} {arguments}");
@@ -141,7 +151,7 @@ fn dig_kdig_and_drill_get_what_the_standard_asks_for() {
     // services' own hosts are looked up for the warm-up.
     let upstream = served.world.sim.dns().queries();
     let names: Vec<&str> = upstream.iter().map(|query| query.name.as_str()).collect();
-    let known = ["example.com", "missing.example"];
+    let known = ["example.com", "many.example.com", "missing.example"];
     let ours = |name: &&str| known.contains(name) || name.ends_with(".run.app");
     assert!(names.iter().all(ours), "{names:?}");
     served.end();

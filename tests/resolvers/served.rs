@@ -1,7 +1,7 @@
 //! A simulated instance whose DNS a sidecar serves, for the time of a test.
 
 use cloudrun_sim::Options;
-use runsd_tests::{Running, World, start};
+use runsd_tests::{Running, World, runsd, start};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,19 @@ impl Served {
         let resolv_conf = resolv_conf.map(<[u8]>::to_vec);
         let world = World::new(Options { resolv_conf, ..Options::default() });
         let sidecar = start(&mut world.command(&["serve"], &[]));
+        Served::ready(world, sidecar)
+    }
+
+    /// Starts both; the sidecar may have no more than so many descriptors.
+    pub fn short_of_descriptors(most: usize) -> Served {
+        let world = World::default();
+        let mut command = world.sim.command("prlimit");
+        command.arg(format!("--nofile={most}:{most}")).arg(runsd()).arg("serve");
+        let sidecar = start(&mut command);
+        Served::ready(world, sidecar)
+    }
+
+    fn ready(world: World, sidecar: Running) -> Served {
         let begun = Instant::now();
         while world.sim.enter(|| TcpStream::connect("127.0.0.1:53")).is_err() {
             assert!(begun.elapsed() < PATIENCE, "no DNS server came up");

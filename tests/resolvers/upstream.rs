@@ -3,7 +3,8 @@
 
 use crate::served::{PATIENCE, Served};
 use cloudrun_sim::Behaviour;
-use runsd_tests::in_time;
+
+use runsd_tests::{World, in_time, start};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -199,6 +200,52 @@ fn a_thousand_identical_questions_are_one_upstream() {
     }
     assert_eq!(served.counts("www.example.com"), (1, 0));
     served.end();
+}
+
+#[test]
+fn questions_that_wait_leave_the_proxy_its_descriptors() {
+    let served = Served::short_of_descriptors(128);
+    let name = |number: usize| format!("n{number}.example.com");
+    for number in 0..300 {
+        served.world.sim.dns().script(&name(number), Behaviour::Silent);
+    }
+    let clients: Vec<UdpSocket> = (0..10).map(|_| served.client()).collect();
+    for (number, client) in (0..300).zip(clients.iter().cycle()) {
+        client.send(&query(7, &name(number))).expect("loopback");
+    }
+    let asked = || (0..300).filter(|number| served.counts(&name(*number)).0 > 0).count();
+    let begun = Instant::now();
+    while asked() < 32 {
+        assert!(begun.elapsed() < PATIENCE, "half of the descriptors are for questions");
+    }
+    // Meanwhile a look-up of the proxy's own, its connection and the app's.
+    let mut curl = served.world.sim.command("curl");
+    curl.args(["-sS", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}", "http://hello/"]);
+    assert_eq!(start(&mut curl).wait().ok(), "200");
+    for _ in 0..30 {
+        for client in &clients {
+            assert_eq!(receive(client).1, FAILED);
+        }
+    }
+    assert!(asked() <= 128, "{} of 300 were asked", asked());
+    served.end();
+}
+
+#[test]
+fn a_nameserver_that_is_runsd_itself_is_told_and_never_asked() {
+    let world = World::default();
+    let lookup = ["getent", "ahostsv4", "example.com"];
+    let itself = ["--nameserver", "127.0.0.1"];
+    let both = [&itself[..], &["--nameserver", "169.254.169.254"]].concat();
+    for (options, found) in [(&itself[..], false), (&both, true)] {
+        let begun = Instant::now();
+        let ran = world.run(options, &lookup);
+        assert!(begun.elapsed() < GIVES_UP, "{ran:#?}");
+        assert_eq!(ran.code == Some(0), found, "{ran:#?}");
+        assert_eq!(ran.err.lines().count(), 1, "{ran:#?}");
+        assert!(ran.err.contains("127.0.0.1:53 is this runsd itself"), "{ran:#?}");
+        assert_eq!(ran.err.contains("no names but services'"), !found, "{ran:#?}");
+    }
 }
 
 #[test]

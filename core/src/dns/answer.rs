@@ -5,10 +5,11 @@
 //! question, flags, OPT and TTLs; records pass untouched, because re-encoding
 //! loses what an encoder does not know. It does no I/O and has no clock.
 
-use super::reply::{EDE, count, fit, opt, put, relayed_flags};
+use super::reply::{EDE, count, ede, fit, opt, put, relayed_flags};
 use super::wire::{
-    AD, HEADER, Header, Query, RA, Reader, TC, options, rcode, rtype, same_question,
+    AA, AD, HEADER, Header, Query, RA, Reader, TC, options, rcode, rtype, same_question,
 };
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The longest that a positive answer is kept, in seconds.
@@ -17,16 +18,23 @@ const POSITIVE_CAP: u32 = 300;
 const NEGATIVE_CAP: u32 = 30;
 /// The TTL of records that have expired while upstream fails (RFC 8767, section 5).
 pub(super) const STALE_TTL: u32 = 30;
+/// Extended DNS Errors of what is served although it has expired.
+const STALE_ANSWER: u16 = 3;
+const STALE_NXDOMAIN: u16 = 19;
 /// The section that an OPT stands in (RFC 6891, section 6.1.1), by its count in
 /// the header.
 const ADDITIONAL: usize = 3;
+/// The bytes of a record at the root without data.
+const SHORTEST_RECORD: usize = 11;
 /// Bytes of explanations from upstream that are passed on.
 const MOST_OPTIONS: usize = 256;
 
 /// How old an answer is when it goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// It came this many seconds ago.
+    /// It has just come.
+    Relayed,
+    /// It is kept, and came this many seconds ago.
     Seconds(u32),
     /// It has expired, and upstream cannot be asked.
     Stale,
@@ -63,11 +71,12 @@ impl Answer {
         let qtype = reader.u16()?;
         reader.take(2)?;
         let question_end = reader.at();
+        let claimed: usize = header.counts.iter().skip(1).map(|count| usize::from(*count)).sum();
         let mut answer = Answer {
             bytes: Vec::new(),
             header,
             question_end,
-            ttls: Vec::new(),
+            ttls: Vec::with_capacity(claimed.min(packet.len() / SHORTEST_RECORD)),
             code: header.flags & 0x0F,
             has_opt: false,
             errors: Vec::new(),
@@ -151,7 +160,21 @@ impl Answer {
         &self.bytes
     }
 
-    /// The reply to `query`, in at most `limit` bytes.
+    /// What goes out in the OPT: the explanations that came, and that it is
+    /// stale (RFC 8914, sections 4.4 and 4.20).
+    fn explained(&self, age: Age) -> Cow<'_, [u8]> {
+        let code = match self.code {
+            rcode::NXDOMAIN => STALE_NXDOMAIN,
+            _ => STALE_ANSWER,
+        };
+        match age {
+            Age::Stale => Cow::Owned([self.errors.as_slice(), &ede(code, "")].concat()),
+            Age::Relayed | Age::Seconds(_) => Cow::Borrowed(&self.errors),
+        }
+    }
+
+    /// The reply to `query`, in at most `limit` bytes. What is kept is not
+    /// authoritative, whatever it was when it came (RFC 1035, section 4.1.1).
     pub(super) fn reply(&self, query: &Query, age: Age, limit: usize) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         put(&mut bytes, 0, query.id);
@@ -160,6 +183,9 @@ impl Answer {
             // Without an OPT the upper bits have no place.
             flags = flags & !0x0F | rcode::SERVFAIL;
         }
+        if age != Age::Relayed {
+            flags &= !AA;
+        }
         debug_assert!(flags & RA != 0 && (flags & AD == 0 || self.header.flags & AD != 0));
         put(&mut bytes, 2, flags);
         if let Some(question) = bytes.get_mut(HEADER..self.question_end)
@@ -167,19 +193,24 @@ impl Answer {
         {
             question.copy_from_slice(&query.question);
         }
-        for at in &self.ttls {
-            let at = usize::from(*at);
+        self.age_ttls(&mut bytes, age);
+        fit(bytes, &opt(query, self.code, &self.explained(age)), limit)
+    }
+
+    fn age_ttls(&self, bytes: &mut [u8], age: Age) {
+        if age == Age::Relayed {
+            return;
+        }
+        for at in self.ttls.iter().map(|at| usize::from(*at)) {
             let Some(field) = bytes.get_mut(at..at + 4) else { continue };
             let mut ttl = [0; 4];
             ttl.copy_from_slice(field);
             let aged = match age {
-                Age::Seconds(0) => continue,
                 Age::Seconds(age) => clean(u32::from_be_bytes(ttl)).saturating_sub(age),
-                Age::Stale => STALE_TTL,
+                Age::Relayed | Age::Stale => STALE_TTL,
             };
             field.copy_from_slice(&aged.to_be_bytes());
         }
-        fit(bytes, &opt(query, self.code, &self.errors), limit)
     }
 
     /// Whether it answers `question`, asked with `id`.

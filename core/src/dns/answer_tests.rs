@@ -5,7 +5,7 @@ use super::super::testing::{
 };
 use super::*;
 
-const FRESH: Age = Age::Seconds(0);
+const FRESH: Age = Age::Relayed;
 
 fn answer(bytes: &[u8]) -> Answer {
     Answer::read(bytes).unwrap()
@@ -142,6 +142,33 @@ fn ttls_age_and_never_below_nothing() {
     };
     assert_eq!(ttls(Age::Seconds(7)), [93, 0, 0]);
     assert_eq!(ttls(Age::Stale), [30, 30, 30]);
+}
+
+#[test]
+fn what_is_kept_is_not_authoritative() {
+    let client = query("example.com", 1);
+    let upstream = response(&client, 0x0580, [&[record(1, 100, &[1; 4])], &[], &[]]);
+    let flags = |age| answer(&upstream).reply(&parsed(&client), age, 512)[2];
+    assert_eq!(flags(Age::Relayed), 0x85);
+    assert_eq!([Age::Seconds(0), Age::Seconds(7), Age::Stale].map(flags), [0x81; 3]);
+}
+
+#[test]
+fn what_is_stale_says_so_where_that_can_be_said() {
+    let client = edns_query("example.com", 1, 1232, false);
+    let error = [0, 15, 0, 4, 0, 22, b'h', b'i'];
+    for (flags, stale) in [(0x0180, 3), (0x0183, 19)] {
+        let upstream = with_opt(response(&client, flags, [&[], &[soa(9, 9)], &[]]), 0, &error);
+        let reply = answer(&upstream).reply(&parsed(&client), Age::Stale, 1232);
+        // Beside what upstream said.
+        let options = [error.as_slice(), &[0, 15, 0, 2, 0, stale]].concat();
+        assert_eq!(reply[reply.len() - 16..], [&[0, 14], options.as_slice()].concat());
+        let plain = parsed(&query("example.com", 1));
+        let reply = answer(&upstream).reply(&plain, Age::Stale, 512);
+        assert!(read(&reply).edns.is_none());
+        let kept = answer(&upstream).reply(&parsed(&client), Age::Seconds(5), 1232);
+        assert_eq!(kept[kept.len() - 10..], [&[0, 8], error.as_slice()].concat());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use super::answer::{Age, Answer};
 use super::race::Failure;
+use std::collections::hash_map::Entry::Occupied;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,16 +152,11 @@ impl Cache {
         change(entry);
         while self.entries.len() > self.most_entries || self.bytes > self.most_bytes {
             let Some(oldest) = self.order.pop_front() else { break };
-            match self.entries.get_mut(&oldest) {
-                Some(entry) if entry.used => {
-                    entry.used = false;
-                    self.order.push_back(oldest);
-                }
-                Some(entry) => {
-                    self.bytes = self.bytes.saturating_sub(entry.size);
-                    self.entries.remove(&oldest);
-                }
-                None => {}
+            let Occupied(mut entry) = self.entries.entry(oldest.clone()) else { continue };
+            if std::mem::take(&mut entry.get_mut().used) {
+                self.order.push_back(oldest);
+            } else {
+                self.bytes = self.bytes.saturating_sub(entry.remove().size);
             }
         }
     }

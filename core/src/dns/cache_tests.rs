@@ -19,6 +19,7 @@ fn describe(found: Found) -> String {
     match found {
         Found::Answer(_, Age::Seconds(age)) => format!("{age} s old"),
         Found::Answer(_, Age::Stale) => "stale".to_owned(),
+        Found::Answer(_, Age::Relayed) => "new".to_owned(),
         Found::Failed(_) => "failed".to_owned(),
         Found::Nothing => "nothing".to_owned(),
     }

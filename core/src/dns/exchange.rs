@@ -6,9 +6,9 @@
 
 use super::answer::Answer;
 use super::frame::{read_frame, write_frame};
-use super::reply::raw_opt;
+use super::reply::put_opt;
 use super::wire::{AD, CD, OPCODE, QR, Query, RD, Reader, rcode};
-use crate::net::{Tcp, UdpQuestion, deadline};
+use crate::net::{Tcp, UdpQuestion, deadline, is_shortage};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub(super) struct Request {
     pub(super) dnssec_ok: bool,
     /// Whether the client itself came over TCP.
     pub(super) over_tcp: bool,
+    /// Whether the proxy itself asks, and not a client of ours.
+    pub(super) own: bool,
 }
 
 /// Why a nameserver gave no answer.
@@ -39,11 +41,13 @@ pub(super) enum Bad {
     Unreachable,
     /// It answered SERVFAIL or REFUSED, with these explanations.
     Answered(Vec<u8>),
+    /// There are too few descriptors, or too little memory, to ask.
+    NoRoom,
 }
 
 impl From<io::Error> for Bad {
-    fn from(_: io::Error) -> Bad {
-        Bad::Unreachable
+    fn from(error: io::Error) -> Bad {
+        if is_shortage(&error) { Bad::NoRoom } else { Bad::Unreachable }
     }
 }
 
@@ -55,6 +59,7 @@ impl Request {
             flags: query.flags & (RD | CD),
             dnssec_ok: query.dnssec_ok(),
             over_tcp,
+            own: false,
         }
     }
 
@@ -66,7 +71,7 @@ impl Request {
         message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
         message.extend(&self.question);
         if edns {
-            message.extend(raw_opt(0, self.dnssec_ok, &[]));
+            put_opt(&mut message, 0, self.dnssec_ok, &[]);
         }
         message
     }
@@ -91,13 +96,14 @@ impl Request {
     }
 
     async fn ask_once(&self, server: SocketAddr, edns: bool) -> Result<Heard, Bad> {
+        // In boxes, because an attempt is as large as what it may wait for.
         if self.over_tcp {
-            return self.ask_tcp(server, edns).await;
+            return Box::pin(self.ask_tcp(server, edns)).await;
         }
         match self.ask_udp(server, edns).await? {
             Heard::Answer(cut) if cut.is_truncated() => {
                 // What fitted the datagram is better than nothing.
-                match deadline(TCP_PATIENCE, self.ask_tcp(server, edns)).await {
+                match Box::pin(deadline(TCP_PATIENCE, self.ask_tcp(server, edns))).await {
                     Ok(Ok(whole)) => Ok(whole),
                     _ => Ok(Heard::Answer(cut)),
                 }

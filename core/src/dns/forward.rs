@@ -8,20 +8,26 @@ use super::alarms::Alarms;
 use super::answer::{Age, Answer};
 use super::cache::{Cache, Found, Key};
 use super::exchange::Request;
+use super::flight::Flight;
 use super::race::{Failure, race};
 use super::reply::{ede, servfail};
-use super::wire::{CD, Query, RD};
+use super::sockets::Sockets;
+use super::wire::{CD, LONGEST_QUESTION, Query, RD};
 use crate::net::{Clock, OwnAddresses, Tasks};
-use async_channel::{Receiver, Sender};
+use crate::sys::most_descriptors;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Questions that may be under way upstream.
-const MOST_FLIGHTS: usize = 1024;
+/// Questions of clients that may be under way upstream.
+pub(super) const MOST_FLIGHTS: usize = 1024;
+/// Questions of the proxy's own that may be when clients have taken all.
+const MOST_OWN: usize = 64;
 /// Clients that may wait for them; each costs about a kilobyte.
 const MOST_WAITING: usize = 16 * 1024;
 /// Names that are remembered.
@@ -42,19 +48,13 @@ struct Inner {
     /// The nameserver that answered last: a dead first one costs its second once.
     preferred: AtomicUsize,
     waiting: AtomicUsize,
+    sockets: Sockets,
     state: Mutex<State>,
 }
 
 struct State {
     cache: Cache,
-    flights: HashMap<(Key, bool), Flight>,
-}
-
-/// A question under way. `ended` closes when `outcome` is there.
-#[derive(Clone)]
-struct Flight {
-    ended: Receiver<()>,
-    outcome: Arc<OnceLock<Outcome>>,
+    flights: HashMap<(Key, bool), Arc<Flight>>,
 }
 
 /// What came of a question.
@@ -84,6 +84,7 @@ impl Forwarder {
             clock,
             preferred: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            sockets: Sockets::within(most_descriptors()),
             state: Mutex::new(State { cache, flights: HashMap::new() }),
         }))
     }
@@ -93,10 +94,19 @@ impl Forwarder {
         self.0.state().cache.size()
     }
 
+    /// The nameservers that are ourselves, and are never asked; and whether
+    /// there are others.
+    pub fn ourselves(&self) -> (Vec<SocketAddr>, bool) {
+        let all = self.0.nameservers.iter().copied();
+        let own: Vec<_> = all.filter(|server| self.0.own.contains(*server)).collect();
+        let others = own.len() < self.0.nameservers.len();
+        (own, others)
+    }
+
     /// The reply if it is known already.
     pub(super) fn known(&self, query: &Query, limit: usize) -> Option<Vec<u8>> {
-        let key = key(query);
-        match self.0.state().cache.find(&key, self.now()) {
+        let wanted = Wanted::new(query);
+        match self.0.state().cache.find(wanted.key(), self.now()) {
             Found::Answer(answer, age) => Some((answer, age)),
             Found::Failed(_) | Found::Nothing => None,
         }
@@ -107,7 +117,7 @@ impl Forwarder {
     /// about 4.5 s. To be called in a task that nothing but the engine's end
     /// ends: others may wait for what it asks.
     pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
-        let outcome = match self.look(query, over_tcp) {
+        let outcome = match self.look(query, over_tcp, 0) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             // Asked by this task itself: another one would cost as much again.
@@ -129,38 +139,44 @@ impl Forwarder {
         }
     }
 
-    /// The answer to `query`, from the cache or from upstream.
-    pub(super) async fn ask(&self, query: &Query, over_tcp: bool) -> Outcome {
-        match self.look(query, over_tcp) {
+    /// The answer to a question of the proxy's own, from the cache or from
+    /// upstream; clients cannot take all the room that it needs.
+    pub(super) async fn ask(&self, query: &Query) -> Outcome {
+        match self.look(query, false, MOST_OWN) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             Looked::Start(waits, landing) => {
-                self.start(landing, Request::new(query, over_tcp));
+                self.start(landing, Request { own: true, ..Request::new(query, false) });
                 waits.landed().await
             }
         }
     }
 
     /// What is known of `query`, or who is asking it. Whoever gets a landing
-    /// must ask.
-    fn look(&self, query: &Query, over_tcp: bool) -> Looked<'_> {
-        let waiting = match Waiting::begin(&self.0) {
+    /// must ask. It may be one of so many `more` than clients have.
+    fn look(&self, query: &Query, over_tcp: bool, more: usize) -> Looked<'_> {
+        let waiting = match Waiting::begin(&self.0, more) {
             Ok(waiting) => waiting,
             Err(failure) => return Looked::Known(Err(failure)),
         };
         let mut state = self.0.state();
-        let key = key(query);
-        match state.cache.find(&key, self.now()) {
+        let wanted = Wanted::new(query);
+        match state.cache.find(wanted.key(), self.now()) {
             Found::Answer(answer, age) => return Looked::Known(Ok((answer, age))),
             Found::Failed(failure) => return Looked::Known(Err(failure)),
             Found::Nothing => {}
         }
-        let key = (Key::from(key), over_tcp);
-        match state.flights.get(&key) {
-            Some(flight) => Looked::Wait(Waits { flight: flight.clone(), _waiting: waiting }),
-            None if state.flights.len() >= MOST_FLIGHTS => Looked::Known(Err(Failure::Busy)),
-            None => {
-                let (flight, landing) = self.enter(&mut state, key);
+        let key = (Key::from(wanted.key()), over_tcp);
+        let is_full = state.flights.len() >= MOST_FLIGHTS + more;
+        match state.flights.entry(key) {
+            Entry::Occupied(flight) => {
+                Looked::Wait(Waits { flight: flight.get().clone(), _waiting: waiting })
+            }
+            Entry::Vacant(_) if is_full => Looked::Known(Err(Failure::Busy)),
+            Entry::Vacant(place) => {
+                let (key, flight) = (place.key().clone(), Arc::<Flight>::default());
+                place.insert(flight.clone());
+                let landing = Landing { inner: self.0.clone(), key, flight: flight.clone() };
                 Looked::Start(Waits { flight, _waiting: waiting }, landing)
             }
         }
@@ -189,15 +205,6 @@ impl Forwarder {
         }
     }
 
-    /// Notes a flight that is to be started.
-    fn enter(&self, state: &mut State, key: (Key, bool)) -> (Flight, Landing) {
-        let (ending, ended) = async_channel::bounded(1);
-        let flight = Flight { ended, outcome: Arc::default() };
-        state.flights.insert(key.clone(), flight.clone());
-        let outcome = flight.outcome.clone();
-        (flight, Landing { inner: self.0.clone(), key, outcome, ending })
-    }
-
     /// Asks in a task of its own: a client that leaves must not end it.
     /// Where nothing runs any more it lands here, so nothing may be locked.
     fn start(&self, landing: Landing, request: Request) {
@@ -212,24 +219,32 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fly(&self, key: &Key, request: Arc<Request>) -> Outcome {
+    /// The nameservers that are not ourselves. Looked at each time: our own
+    /// addresses are known only when we listen.
+    fn others(&self) -> Cow<'_, [SocketAddr]> {
+        let is_other = |server: &SocketAddr| !self.own.contains(*server);
+        match self.nameservers.iter().all(is_other) {
+            true => Cow::Borrowed(&self.nameservers),
+            false => self.nameservers.iter().copied().filter(is_other).collect(),
+        }
+    }
+
+    async fn fly(&self, key: &Key, request: &Request) -> Outcome {
         self.tasks.counters().dns_forwarded.add();
-        // Asked each time: our own addresses are known only when we listen.
-        let mut servers = self.nameservers.clone();
-        servers.retain(|server| !self.own.contains(*server));
+        let servers = self.others();
         let first = self.preferred.load(Ordering::Relaxed);
         let begun = self.clock.now();
-        let raced = race(&servers, first, request, self.alarms.set()).await;
+        let raced = race(&servers, first, request, &self.sockets, self.alarms.set()).await;
         self.tasks.counters().dns_time.observe(self.clock.now().saturating_duration_since(begun));
         match raced {
             Ok((answer, server)) => {
                 self.preferred.store(server, Ordering::Relaxed);
                 let answer = Arc::new(answer);
                 self.state().cache.store(key, &answer, self.clock.now());
-                Ok((answer, Age::Seconds(0)))
+                Ok((answer, Age::Relayed))
             }
-            // No fault of the name: the next question may find a server.
-            Err(Failure::NoNameserver) => Err(Failure::NoNameserver),
+            // No fault of the name: the next question may find a server, or room.
+            Err(failure @ (Failure::NoNameserver | Failure::Busy)) => Err(failure),
             Err(failure) => match self.state().cache.fail(key, &failure, self.clock.now()) {
                 Some(stale) => Ok((stale, Age::Stale)),
                 None => Err(failure),
@@ -242,15 +257,14 @@ impl Inner {
 struct Landing {
     inner: Arc<Inner>,
     key: (Key, bool),
-    outcome: Arc<OnceLock<Outcome>>,
-    ending: Sender<()>,
+    flight: Arc<Flight>,
 }
 
 impl Landing {
     /// Asks, and tells whoever waits.
     async fn fly(self, request: Request) -> Outcome {
-        let outcome = self.inner.fly(&self.key.0, Arc::new(request)).await;
-        let _ = self.outcome.set(outcome.clone());
+        let outcome = self.inner.fly(&self.key.0, &request).await;
+        self.flight.land(outcome.clone());
         outcome
     }
 }
@@ -266,21 +280,21 @@ enum Looked<'f> {
 
 /// A client that waits for a flight.
 struct Waits<'f> {
-    flight: Flight,
+    flight: Arc<Flight>,
     _waiting: Waiting<'f>,
 }
 
 impl Waits<'_> {
     async fn landed(self) -> Outcome {
-        let _ = self.flight.ended.recv().await;
-        self.flight.outcome.get().cloned().unwrap_or(Err(Failure::Internal))
+        self.flight.landed().await
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         self.inner.state().flights.remove(&self.key);
-        self.ending.close();
+        // Unless there is an outcome.
+        self.flight.land(Err(Failure::Internal));
     }
 }
 
@@ -288,12 +302,10 @@ impl Drop for Landing {
 struct Waiting<'f>(&'f AtomicUsize);
 
 impl Waiting<'_> {
-    fn begin(inner: &Inner) -> Result<Waiting<'_>, Failure> {
+    fn begin(inner: &Inner, more: usize) -> Result<Waiting<'_>, Failure> {
         let waiting = Waiting(&inner.waiting);
-        match inner.waiting.fetch_add(1, Ordering::Relaxed) {
-            MOST_WAITING.. => Err(Failure::Busy),
-            _ => Ok(waiting),
-        }
+        let before = inner.waiting.fetch_add(1, Ordering::Relaxed);
+        if before < MOST_WAITING + more { Ok(waiting) } else { Err(Failure::Busy) }
     }
 }
 
@@ -303,19 +315,30 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The cache's key. Lengths of labels are below the letters, so lowering the
-/// case of the whole name touches only letters.
-fn key(query: &Query) -> Vec<u8> {
-    let flags = (query.flags & (RD | CD)).to_be_bytes();
-    let [high, low] = flags;
-    let mut key = Vec::with_capacity(query.question.len() + 1);
-    key.push(low | high << 1 | u8::from(query.dnssec_ok()));
-    key.extend(&query.question);
-    let name_end = key.len().saturating_sub(4);
-    if let Some(name) = key.get_mut(1..name_end) {
-        name.make_ascii_lowercase();
+/// A question as the cache knows it, before it is worth an allocation.
+struct Wanted {
+    bytes: [u8; 1 + LONGEST_QUESTION],
+    length: usize,
+}
+
+impl Wanted {
+    /// Lengths of labels are below the letters, so lowering the case of the
+    /// whole name touches only letters.
+    fn new(query: &Query) -> Wanted {
+        let [high, low] = (query.flags & (RD | CD)).to_be_bytes();
+        let mut bytes = [0; 1 + LONGEST_QUESTION];
+        bytes[0] = low | high << 1 | u8::from(query.dnssec_ok());
+        let question = query.question.as_slice();
+        let name = question.len().saturating_sub(4);
+        for (at, (to, from)) in bytes.iter_mut().skip(1).zip(question).enumerate() {
+            *to = if at < name { from.to_ascii_lowercase() } else { *from };
+        }
+        Wanted { bytes, length: question.len() + 1 }
     }
-    key
+
+    fn key(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
 }
 
 #[cfg(test)]

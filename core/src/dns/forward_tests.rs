@@ -298,6 +298,35 @@ fn beyond_the_bound_there_is_servfail_and_no_memory() {
     until(|| forwarder.0.state().flights.len() == MOST_FLIGHTS);
     let reply = ask(&running, &forwarder, &edns_query("one-more.com", 1, 1232, false));
     assert_eq!((code(&reply), info_code(&reply)), (2, 14));
+    // What the proxy itself has to know is asked all the same.
+    let (own, client) = (forwarder.clone(), parsed(&query("of-the-proxy.com", 1)));
+    running.tasks.spawn("test", async move { drop(own.ask(&client).await) });
+    let proxys = question("of-the-proxy.com", 1);
+    until(|| {
+        let heard = silent.heard.lock().unwrap();
+        heard.iter().any(|(_, packet)| packet[12..].starts_with(&proxys))
+    });
+}
+
+#[test]
+fn without_a_descriptor_nothing_is_asked_and_nothing_is_held_against_the_name() {
+    let upstream = Upstream::udp(|query| address(query, 60, 1));
+    let running = Running::new();
+    let (servers, own) = (vec![nobody(), upstream.address], OwnAddresses::default());
+    let mut forwarder = Forwarder::new(servers, own, running.tasks.clone(), system());
+    // As many as are left after those that others have.
+    Arc::get_mut(&mut forwarder.0).unwrap().sockets = Sockets::within(2);
+    let client = edns_query("example.com", 1, 1232, false);
+    let taken = forwarder.0.sockets.take(false);
+    let reply = ask(&running, &forwarder, &client);
+    assert_eq!((code(&reply), info_code(&reply)), (2, 14));
+    assert_eq!(upstream.asked(), 0);
+    drop(taken);
+    // One is enough for one nameserver after the other, and is given back.
+    for name in ["example.com", "example.org"] {
+        assert_eq!(code(&ask(&running, &forwarder, &query(name, 1))), 0);
+    }
+    assert!(forwarder.0.sockets.take(false).is_some());
 }
 
 #[test]
@@ -360,7 +389,7 @@ fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
     let servers = vec![nobody()];
     let forwarder = Forwarder::new(servers, OwnAddresses::default(), tasks, still());
     let client = parsed(&edns_query("example.com", 1, 1232, false));
-    let outcome = crate::net::block_on(forwarder.ask(&client, false));
+    let outcome = crate::net::block_on(forwarder.ask(&client));
     assert_eq!(outcome.unwrap_err(), Failure::Internal);
 }
 

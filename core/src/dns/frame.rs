@@ -4,14 +4,28 @@
 //! what is in them.
 
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use std::io;
+use std::io::{self, IoSlice};
 
 /// Reads one message. Memory grows with what arrives, not with what the length
 /// claims.
 pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = read_length(stream).await?;
+    read_message(stream, length).await
+}
+
+/// Reads how long the next message is, in bytes.
+pub(super) async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<u16> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).await?;
-    let (length, mut message) = (u16::from_be_bytes(length), Vec::new());
+    Ok(u16::from_be_bytes(length))
+}
+
+/// Reads a message of so many bytes, as [`read_frame`] does.
+pub(super) async fn read_message(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: u16,
+) -> io::Result<Vec<u8>> {
+    let mut message = Vec::new();
     stream.take(length.into()).read_to_end(&mut message).await?;
     if message.len() < usize::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -25,13 +39,24 @@ pub(super) async fn write_frame(
     message: &[u8],
 ) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    stream.write_all(&[&length.to_be_bytes(), message].concat()).await
+    let length = length.to_be_bytes();
+    let mut pieces = [IoSlice::new(&length), IoSlice::new(message)];
+    let mut left = pieces.as_mut_slice();
+    while !left.is_empty() {
+        match stream.write_vectored(left).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut left, written),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::block_on;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
     #[test]
     fn what_is_written_is_read() {
@@ -43,6 +68,35 @@ mod tests {
         assert_eq!(block_on(read_frame(&mut stream)).unwrap(), b"one");
         assert_eq!(block_on(read_frame(&mut stream)).unwrap(), b"");
         assert!(block_on(read_frame(&mut stream)).is_err());
+    }
+
+    /// Takes a byte at a time.
+    struct Slow(Vec<u8>);
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.extend(bytes.first());
+            Poll::Ready(Ok(bytes.len().min(1)))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_message_goes_in_as_many_pieces_as_it_must() {
+        let mut slow = Slow(Vec::new());
+        block_on(write_frame(&mut slow, b"slowly")).unwrap();
+        assert_eq!(slow.0, b"\0\x06slowly");
     }
 
     #[test]

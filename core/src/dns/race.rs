@@ -6,11 +6,11 @@
 
 use super::alarms::{Alarm, TIMES};
 use super::exchange::{Bad, Request};
+use super::sockets::Sockets;
 use crate::net::BoxFuture;
 use futures_lite::FutureExt;
 use futures_lite::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::Poll;
 
 use super::answer::Answer;
@@ -57,7 +57,7 @@ impl Failure {
     }
 }
 
-type Attempt = BoxFuture<'static, (usize, Result<Answer, Bad>)>;
+type Attempt<'r> = BoxFuture<'r, (usize, Result<Answer, Bad>)>;
 
 enum Event {
     Ended(usize, Result<Answer, Bad>),
@@ -69,19 +69,13 @@ enum Event {
 pub(super) async fn race(
     servers: &[SocketAddr],
     first: usize,
-    request: Arc<Request>,
+    request: &Request,
+    sockets: &Sockets,
     mut alarm: Alarm,
 ) -> Result<(Answer, usize), Failure> {
-    let mut racers = Racers {
-        declined: vec![false; servers.len()],
-        turn: first,
-        running: Vec::new(),
-        servers,
-        request,
-    };
-    if !racers.start() {
-        return Err(Failure::NoNameserver);
-    }
+    let (declined, running) = (Vec::new(), Vec::new());
+    let mut racers = Racers { declined, turn: first, running, servers, request, sockets };
+    racers.start()?;
     let mut failure = Failure::Silent;
     loop {
         let time = async { Event::Alarm(alarm.next().await) };
@@ -91,58 +85,66 @@ pub(super) async fn race(
                 failure = match bad {
                     Bad::Unreachable => Failure::Unreachable,
                     Bad::Answered(errors) => Failure::Answered(errors),
+                    // No fault of the server's; another attempt may have room.
+                    Bad::NoRoom if racers.running.is_empty() => return Err(Failure::Busy),
+                    Bad::NoRoom => continue,
                 };
-                if !racers.decline(server) {
-                    return Err(failure);
+                racers.decline(server);
+                if let (Err(end), true) = (racers.start(), racers.running.is_empty()) {
+                    return Err(if end == Failure::Busy { end } else { failure });
                 }
             }
             Event::Alarm(LAST..) => return Err(failure),
             Event::Alarm(_) => {
-                racers.start();
+                // Where there is no room for another, those that run may do.
+                let _ = racers.start();
             }
         }
     }
 }
 
-struct Racers<'s> {
-    servers: &'s [SocketAddr],
-    /// Those which will not be asked again.
-    declined: Vec<bool>,
+struct Racers<'r> {
+    servers: &'r [SocketAddr],
+    /// Those which will not be asked again, each once.
+    declined: Vec<usize>,
     /// Whose turn it is, counted on and on.
     turn: usize,
-    running: Vec<(usize, Attempt)>,
-    request: Arc<Request>,
+    running: Vec<(usize, Attempt<'r>)>,
+    request: &'r Request,
+    sockets: &'r Sockets,
 }
 
 impl Racers<'_> {
-    /// Starts the next attempt. False if nobody is left to ask.
-    fn start(&mut self) -> bool {
+    /// Starts the next attempt.
+    ///
+    /// # Errors
+    /// [`Failure::NoNameserver`] if nobody is left to ask, [`Failure::Busy`] if
+    /// there is no room for its socket.
+    fn start(&mut self) -> Result<(), Failure> {
         for _ in 0..self.servers.len() {
             let index = self.turn % self.servers.len();
-            self.turn += 1;
-            let Some(server) = self.servers.get(index).copied() else { return false };
-            if self.declined.get(index) == Some(&false) {
-                let request = self.request.clone();
-                let attempt = async move { (index, request.ask(server).await) };
-                self.running.push((index, Box::pin(attempt)));
-                return true;
+            let Some(server) = self.servers.get(index).copied() else { break };
+            if self.declined.contains(&index) {
+                self.turn += 1;
+                continue;
             }
+            let room = self.sockets.take(self.request.own).ok_or(Failure::Busy)?;
+            self.turn += 1;
+            let request = self.request;
+            let attempt = async move {
+                let _room = room;
+                (index, request.ask(server).await)
+            };
+            self.running.push((index, Box::pin(attempt)));
+            return Ok(());
         }
-        false
+        Err(Failure::NoNameserver)
     }
 
-    /// Counts a server out, and asks one that is not being asked at once.
-    /// False if all are out.
-    fn decline(&mut self, server: usize) -> bool {
-        if let Some(declined) = self.declined.get_mut(server) {
-            *declined = true;
-        }
+    /// Counts a server out.
+    fn decline(&mut self, server: usize) {
+        self.declined.push(server);
         self.running.retain(|(index, _)| *index != server);
-        if self.declined.iter().all(|declined| *declined) {
-            return false;
-        }
-        self.start();
-        true
     }
 
     /// Waits until one of the attempts ends.

@@ -85,19 +85,19 @@ fn pointer(question: &[u8], strip: usize) -> Option<u16> {
 pub(super) fn opt(query: &Query, code: u16, options: &[u8]) -> Vec<u8> {
     let Some(edns) = query.edns else { return Vec::new() };
     let options = if options.len() > usize::from(u16::MAX) { &[] } else { options };
-    raw_opt(code, edns.dnssec_ok, options)
+    let mut opt = Vec::with_capacity(11 + options.len());
+    put_opt(&mut opt, code, edns.dnssec_ok, options);
+    opt
 }
 
-/// An OPT record of version 0 that advertises [`OUR_UDP`].
-pub(super) fn raw_opt(code: u16, dnssec_ok: bool, options: &[u8]) -> Vec<u8> {
-    let mut opt = Vec::with_capacity(11 + options.len());
-    opt.extend([0, 0, 41]);
-    opt.extend(OUR_UDP.to_be_bytes());
-    opt.extend([(code >> 4) as u8, 0]);
-    opt.extend(if dnssec_ok { DO } else { 0 }.to_be_bytes());
-    opt.extend((options.len() as u16).to_be_bytes());
-    opt.extend(options);
-    opt
+/// Appends an OPT record of version 0 that advertises [`OUR_UDP`].
+pub(super) fn put_opt(message: &mut Vec<u8>, code: u16, dnssec_ok: bool, options: &[u8]) {
+    message.extend([0, 0, 41]);
+    message.extend(OUR_UDP.to_be_bytes());
+    message.extend([(code >> 4) as u8, 0]);
+    message.extend(if dnssec_ok { DO } else { 0 }.to_be_bytes());
+    message.extend((options.len() as u16).to_be_bytes());
+    message.extend(options);
 }
 
 /// An Extended DNS Error as an option of OPT.

@@ -105,8 +105,7 @@ impl Source {
         let question = [name, qtype.to_be_bytes().as_slice(), IN.to_be_bytes().as_slice()].concat();
         let query = Query { id: 0, flags: RD, question, name: String::new(), qtype, edns: None };
         let failed = |failure| Nothing::Failed(self.forwarder.say(&failure));
-        let (answer, _): (Arc<Answer>, Age) =
-            self.forwarder.ask(&query, false).await.map_err(failed)?;
+        let (answer, _): (Arc<Answer>, Age) = self.forwarder.ask(&query).await.map_err(failed)?;
         match answer.code() {
             rcode::NOERROR => addresses(answer.message()),
             rcode::NXDOMAIN => Err(Nothing::NoSuchName),

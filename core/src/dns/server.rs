@@ -16,7 +16,7 @@ use futures_lite::future::yield_now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Queries answered before others get the thread: a socket that is never empty
@@ -167,8 +167,36 @@ fn limit(query: &Query, over_tcp: bool) -> usize {
     if over_tcp { usize::from(u16::MAX) } else { query.udp_limit() }
 }
 
+/// A socket, and the replies to what was forwarded that are to go by it.
+struct Outgoing {
+    socket: UdpSocket,
+    replies: Mutex<Vec<(Vec<u8>, SocketAddr)>>,
+}
+
+impl Outgoing {
+    /// Sends a reply together with those of the tasks that were woken with this
+    /// one: the first of them waits for the others' turns.
+    async fn send(&self, reply: Vec<u8>, peer: SocketAddr) {
+        let first = {
+            let mut replies = self.replies();
+            replies.push((reply, peer));
+            replies.len() == 1
+        };
+        if first {
+            yield_now().await;
+            let mut together = std::mem::take(&mut *self.replies());
+            self.socket.send_all(&mut together).await;
+        }
+    }
+
+    fn replies(&self) -> MutexGuard<'_, Vec<(Vec<u8>, SocketAddr)>> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
-    let socket = Arc::new(socket);
+    let outgoing = Arc::new(Outgoing { socket, replies: Mutex::default() });
+    let socket = &outgoing.socket;
     let (mut batch, mut replies, mut services) = (Batch::default(), Vec::new(), Vec::new());
     let (mut errors, mut turn) = (0, 0);
     loop {
@@ -188,7 +216,7 @@ async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) -> String {
                     replies.push((reply, peer));
                     services.extend(service);
                 }
-                Step::Forward(query) => forward(&shared, &socket, query, peer),
+                Step::Forward(query) => forward(&shared, &outgoing, query, peer),
                 Step::Ignore => {}
             }
         }
@@ -209,14 +237,14 @@ async fn trouble(shared: &Shared, error: &io::Error) {
     sleep(Duration::from_millis(20)).await;
 }
 
-fn forward(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, query: Query, peer: SocketAddr) {
-    let (shared, socket) = (shared.clone(), socket.clone());
+fn forward(shared: &Arc<Shared>, outgoing: &Arc<Outgoing>, query: Query, peer: SocketAddr) {
+    let (shared, outgoing) = (shared.clone(), outgoing.clone());
     let tasks = shared.tasks.clone();
     tasks.spawn("DNS query", async move {
         let _working = shared.drain.token();
         let work = async {
             let reply = shared.forward(&query, false).await;
-            socket.send(&reply, peer).await;
+            outgoing.send(reply, peer).await;
         };
         work.or(shared.drain.aborting()).await;
     });

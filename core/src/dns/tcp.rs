@@ -5,7 +5,7 @@
 //! connection makes room for a new one. What happens to a query, the server
 //! knows.
 
-use super::frame::{read_frame, write_frame};
+use super::frame::{read_length, read_message, write_frame};
 use super::server::{Shared, Step};
 use crate::net::{Tcp, TcpListener, deadline};
 use async_channel::{Receiver, Sender};
@@ -13,7 +13,7 @@ use futures_lite::future::{try_zip, yield_now};
 use futures_lite::{AsyncWriteExt, FutureExt};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Queries of one connection that may be under way at once.
@@ -26,11 +26,14 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// How many may be open.
     pub(super) connections: usize,
+    /// What all of them together may hold of messages that are being read or
+    /// wait to be written, in bytes.
+    pub(super) bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { idle: Duration::from_secs(10), connections: 128 }
+        Limits { idle: Duration::from_secs(10), connections: 128, bytes: 4 << 20 }
     }
 }
 
@@ -49,6 +52,8 @@ struct Connection {
     last: AtomicU64,
     /// Queries that wait for their answer.
     waiting: AtomicUsize,
+    /// Bytes of messages.
+    held: AtomicUsize,
     /// Closed to end it.
     leave: Sender<()>,
 }
@@ -62,9 +67,10 @@ impl Open {
     /// Adds a connection; where there are too many, the idlest is told to leave.
     fn enter(&self) -> (Arc<Connection>, Receiver<()>) {
         let (leave, left) = async_channel::bounded(1);
-        let (last, waiting) = (AtomicU64::new(self.next()), AtomicUsize::new(0));
-        let connection = Arc::new(Connection { last, waiting, leave });
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let (waiting, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let last = AtomicU64::new(self.next());
+        let connection = Arc::new(Connection { last, waiting, held, leave });
+        let mut list = self.list();
         while list.len() >= self.limits.connections.max(1) {
             let idlest = list.iter().enumerate().min_by_key(|(_, one)| one.idleness());
             let Some(at) = idlest.map(|(at, _)| at) else { break };
@@ -74,8 +80,26 @@ impl Open {
         (connection, left)
     }
 
+    /// Counts `bytes` more of `connection`. Where that makes too many of all
+    /// together, who holds the most is told to leave, be it this one: a client
+    /// that reads what it asked for never holds much.
+    fn hold(&self, connection: &Arc<Connection>, bytes: usize) -> Held {
+        connection.held.fetch_add(bytes, Ordering::Relaxed);
+        let mut list = self.list();
+        while list.iter().map(|one| one.held()).sum::<usize>() > self.limits.bytes {
+            let most = list.iter().enumerate().max_by_key(|(_, one)| one.held());
+            let Some(at) = most.map(|(at, _)| at) else { break };
+            list.swap_remove(at).leave.close();
+        }
+        Held { connection: connection.clone(), bytes }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn leave(&self, connection: &Arc<Connection>) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list();
         list.retain(|one| !Arc::ptr_eq(one, connection));
     }
 
@@ -89,7 +113,26 @@ impl Connection {
     fn idleness(&self) -> (bool, u64) {
         (self.waiting.load(Ordering::Relaxed) > 0, self.last.load(Ordering::Relaxed))
     }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
 }
+
+/// Bytes that a connection holds, until they are dropped.
+struct Held {
+    connection: Arc<Connection>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.connection.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A reply that waits to be written.
+struct Reply(Vec<u8>, Held);
 
 /// A query that waits for its answer.
 struct Waiting(Arc<Connection>);
@@ -107,15 +150,30 @@ impl Drop for Waiting {
     }
 }
 
-/// Gives a connection's place back, whatever ends its task.
-struct Place {
+/// A connection among the others.
+#[derive(Clone)]
+struct Member {
     open: Arc<Open>,
     connection: Arc<Connection>,
 }
 
+impl Member {
+    fn hold(&self, bytes: usize) -> Held {
+        self.open.hold(&self.connection, bytes)
+    }
+
+    fn reply(&self, message: Vec<u8>) -> Reply {
+        let held = self.hold(message.len());
+        Reply(message, held)
+    }
+}
+
+/// Gives a connection's place back, whatever ends its task.
+struct Place(Member);
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.open.leave(&self.connection);
+        self.0.open.leave(&self.0.connection);
     }
 }
 
@@ -124,7 +182,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, open: Arc<
     let idle = open.limits.idle;
     let handle = |(stream, _)| {
         let (connection, told) = open.enter();
-        let place = Place { open: open.clone(), connection };
+        let place = Place(Member { open: open.clone(), connection });
         let shared = shared.clone();
         let tasks = shared.tasks.clone();
         tasks.spawn("DNS connection", async move {
@@ -139,7 +197,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, open: Arc<
                 Ok(())
             };
             // Whatever ends a connection, the client sees it closed.
-            let _ = converse(&shared, stream, &place, idle).or(told).or(aborting).await;
+            let _ = converse(&shared, stream, &place.0, idle).or(told).or(aborting).await;
         });
     };
     shared.tasks.accept_loop(|| listener.accept(), handle).await
@@ -150,12 +208,12 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, open: Arc<
 async fn converse(
     shared: &Arc<Shared>,
     stream: Tcp,
-    place: &Place,
+    member: &Member,
     idle: Duration,
 ) -> io::Result<()> {
     let (replies, outgoing) = async_channel::bounded(PIPELINE);
     let reading = async {
-        let queries = read_queries(shared, stream.clone(), place, idle, replies);
+        let queries = read_queries(shared, stream.clone(), member, idle, replies);
         let draining = shared.drain.draining();
         queries.or(draining).await;
         Ok(())
@@ -167,31 +225,36 @@ async fn converse(
 async fn read_queries(
     shared: &Arc<Shared>,
     mut stream: Tcp,
-    place: &Place,
+    member: &Member,
     idle: Duration,
-    replies: Sender<Vec<u8>>,
+    replies: Sender<Reply>,
 ) {
     let (permits, given) = async_channel::bounded(PIPELINE);
     while permits.send(()).await.is_ok() {
         let permit = Permit(given.clone());
-        let Ok(Ok(packet)) = deadline(idle, read_frame(&mut stream)).await else { return };
-        place.connection.last.store(place.open.next(), Ordering::Relaxed);
+        let reading = async {
+            let length = read_length(&mut stream).await?;
+            let held = member.hold(length.into());
+            Ok::<_, io::Error>((read_message(&mut stream, length).await?, held))
+        };
+        let Ok(Ok((packet, _held))) = deadline(idle, reading).await else { return };
+        member.connection.last.store(member.open.next(), Ordering::Relaxed);
         match shared.step(&packet, true).await {
             Step::Reply(reply, service) => {
-                let _ = replies.send(reply).await;
+                let _ = replies.send(member.reply(reply)).await;
                 if let Some(query) = service {
                     shared.announce(&query).await;
                 }
             }
             Step::Forward(query) => {
-                let (shared, replies) = (shared.clone(), replies.clone());
+                let (shared, replies, member) = (shared.clone(), replies.clone(), member.clone());
                 let tasks = shared.tasks.clone();
-                let waiting = Waiting::new(&place.connection);
+                let waiting = Waiting::new(&member.connection);
                 tasks.spawn("DNS query", async move {
                     let work = async {
                         let _both = (permit, waiting);
                         let reply = shared.forward(&query, true).await;
-                        let _ = replies.send(reply).await;
+                        let _ = replies.send(member.reply(reply)).await;
                     };
                     work.or(shared.drain.aborting()).await;
                 });
@@ -206,11 +269,11 @@ async fn read_queries(
 /// Writes until no query is left that could have a reply.
 async fn write_replies(
     mut stream: Tcp,
-    outgoing: Receiver<Vec<u8>>,
+    outgoing: Receiver<Reply>,
     idle: Duration,
 ) -> io::Result<()> {
-    while let Ok(reply) = outgoing.recv().await {
-        let writing = write_frame(&mut stream, &reply);
+    while let Ok(Reply(message, _held)) = outgoing.recv().await {
+        let writing = write_frame(&mut stream, &message);
         deadline(idle, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
     stream.close().await

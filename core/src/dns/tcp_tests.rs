@@ -57,6 +57,21 @@ fn receive(mut stream: &TcpStream) -> Vec<u8> {
     packet
 }
 
+/// An answer of 50 KB.
+fn large(query: &[u8]) -> Vec<Vec<u8>> {
+    let records: Vec<_> = (0..200).map(|_| record(16, 60, &[99; 250])).collect();
+    vec![response(query, 0x0180, [&records, &[], &[]])]
+}
+
+/// Asks for that until the connection is closed.
+fn ask_without_reading(mut stream: TcpStream) {
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let queries = frame(&named(1, "example.com")).repeat(1000);
+    let error = (0..10_000).find_map(|_| stream.write_all(&queries).err()).unwrap();
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    assert!([BrokenPipe, ConnectionReset].contains(&error.kind()), "{error}");
+}
+
 /// Waits for the end of the connection; a reset is one too.
 fn is_closed(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0; 1]) {
@@ -134,20 +149,38 @@ fn who_is_idle_is_closed() {
 
 #[test]
 fn who_does_not_read_its_answers_is_closed() {
-    let large = |query: &[u8]| {
-        let records: Vec<_> = (0..200).map(|_| record(16, 60, &[99; 250])).collect();
-        vec![response(query, 0x0180, [&records, &[], &[]])]
-    };
     let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(large));
     let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
     let serving = serving(&[upstream.address], limits);
-    let mut stream = connect(&serving);
     // More answers than any socket holds; asking fails once the other side has closed.
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    let queries = frame(&named(1, "example.com")).repeat(1000);
-    let error = (0..10_000).find_map(|_| stream.write_all(&queries).err()).unwrap();
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    assert!([BrokenPipe, ConnectionReset].contains(&error.kind()), "{error}");
+    ask_without_reading(connect(&serving));
+}
+
+#[test]
+fn who_holds_the_most_of_too_much_is_closed() {
+    let upstream = Upstream::new(Box::new(|_| Vec::new()), Box::new(large));
+    // Nobody is closed for being slow: one client alone could wait with more.
+    let limits = Limits { idle: PATIENCE * 6, bytes: 1 << 20, ..Limits::default() };
+    let serving = serving(&[upstream.address], limits);
+    let (modest, late) = (connect(&serving), connect_to(serving.other));
+    let ask = |mut stream: &TcpStream| {
+        stream.write_all(&frame(&named(1, "localhost"))).unwrap();
+        assert_eq!(receive(stream)[1], 1);
+    };
+    ask(&modest);
+    ask_without_reading(connect(&serving));
+    // Half a message of which nobody knows how long it will take is held too.
+    let halves: Vec<TcpStream> = (0..17).map(|_| connect(&serving)).collect();
+    for mut half in &halves {
+        half.write_all(&[0xFF, 0xFF, 0]).unwrap();
+    }
+    let closed = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut reader = *stream;
+        reader.read(&mut [0]).is_ok_and(|read| read == 0)
+    };
+    until(|| halves.iter().filter(closed).count() == 1);
+    [&modest, &late].into_iter().for_each(ask);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::fmt::Write;
 pub(super) const HEADER: usize = 12;
 /// The longest name, in bytes on the wire (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
+/// The longest question: such a name, a type and a class.
+pub(super) const LONGEST_QUESTION: usize = LONGEST_NAME + 4;
 /// The most labels of a name, and so the most pointers that can lead to some.
 const MOST_LABELS: usize = 127;
 /// What every client takes over UDP, in bytes (RFC 1035, section 2.3.4).
@@ -157,7 +159,7 @@ impl Query {
     }
 
     fn read_question(&mut self, reader: &mut Reader<'_>) -> Option<(u16, u16)> {
-        self.name = reader.plain_name()?;
+        self.name = text(reader.plain_name()?);
         let (qtype, class) = (reader.u16()?, reader.u16()?);
         self.question = reader.bytes.get(HEADER..reader.at)?.to_vec();
         Some((qtype, class))
@@ -294,33 +296,18 @@ impl<'a> Reader<'a> {
         Some((code, self.take(usize::from(length))?))
     }
 
-    /// A name without compression, as text: a question comes first, so a
-    /// pointer in it has nothing to point to.
-    pub(super) fn plain_name(&mut self) -> Option<String> {
+    /// A name without compression, as it stands there: a question comes first,
+    /// so a pointer in it has nothing to point to.
+    pub(super) fn plain_name(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        let mut text = String::with_capacity(64);
         loop {
-            let length = self.u8()?;
-            if self.at - start > LONGEST_NAME || length > 63 {
+            let length = self.u8().filter(|length| *length <= 63)?;
+            self.take(usize::from(length))?;
+            if self.at - start > LONGEST_NAME {
                 return None;
             }
             if length == 0 {
-                return Some(text);
-            }
-            if !text.is_empty() {
-                text.push('.');
-            }
-            for byte in self.take(usize::from(length))? {
-                match byte {
-                    b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(char::from(*byte)),
-                    b'A'..=b'Z' => text.push(char::from(byte.to_ascii_lowercase())),
-                    _ => {
-                        let _ = write!(text, "\\{byte:03}");
-                    }
-                }
-            }
-            if self.at - start > LONGEST_NAME {
-                return None;
+                return self.bytes.get(start..self.at);
             }
         }
     }
@@ -394,6 +381,28 @@ impl<'a> Reader<'a> {
         let data = self.take(usize::from(length))?;
         Some(RawRecord { at_root, rtype, class, ttl, ttl_at, data })
     }
+}
+
+/// A name in lower case, with dots between its labels.
+fn text(mut name: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    while let [length @ 1..=63, rest @ ..] = name {
+        let Some((label, others)) = rest.split_at_checked(usize::from(*length)) else { break };
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for byte in label {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(char::from(*byte)),
+                b'A'..=b'Z' => text.push(char::from(byte.to_ascii_lowercase())),
+                _ => {
+                    let _ = write!(text, "\\{byte:03}");
+                }
+            }
+        }
+        name = others;
+    }
+    text
 }
 
 /// Whether two questions ask the same: names are compared without regard to

@@ -100,6 +100,25 @@ pub(super) fn tell_assumed_nameserver(plans: &Plans, resolv_conf: &ResolvConf) {
     }
 }
 
+/// Says which nameservers are ourselves: what is asked there would come back.
+/// Whose resolv.conf names others too has probably started one of us before.
+pub(super) fn tell_own_nameservers(plans: &Plans, forwarder: &Forwarder) {
+    let (own, others) = forwarder.ourselves();
+    if own.is_empty() || (others && plans.config.nameservers.is_empty()) {
+        return;
+    }
+    let own: Vec<_> = own.iter().map(ToString::to_string).collect();
+    let loss = if others { "" } else { ", so that no names but services' are found" };
+    plans.log.warn(
+        "engine",
+        format_args!(
+            "the nameserver {} is this runsd itself and is not asked{loss}; name another with \
+             --nameserver, or another address to listen on with --dns-addr",
+            own.join(", ")
+        ),
+    );
+}
+
 /// The rooms, introduced to each other and running on their threads.
 pub(super) struct Base {
     pub(super) tasks: Tasks,

@@ -1,7 +1,7 @@
 //! Taking a container's name resolution over: every socket first, then proof
 //! that it answers, and only then resolv.conf.
 
-use super::base::{Base, Plans};
+use super::base::{Base, Plans, tell_own_nameservers};
 use super::bind;
 use super::error::{Error, ErrorKind};
 use super::start::await_place;
@@ -179,6 +179,7 @@ pub(super) fn full(plans: &Plans, base: &Base) -> Result<Full, Error> {
         }
         return Ok((None, Vec::new(), proxy_addrs));
     };
+    tell_own_nameservers(plans, &base.forwarder);
     let nonce = nonce();
     let zone = zone(plans, base, &proxy_addrs, nonce.clone());
     let warm = Arc::new(move |name: &str| Proxy::warm(&proxy, name));

@@ -24,7 +24,7 @@ pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, S
 pub use drain::{Drain, Hurry, Watch};
 pub use outgoing::Outgoing;
 pub use stream::Stream;
-pub use tasks::{Executing, Panicked, Tasks, block_on};
+pub use tasks::{Executing, Panicked, Tasks, block_on, is_shortage};
 pub(crate) use tcp::HungUp;
 pub use tcp::{Tcp, TcpListener};
 pub use time::{Clock, Elapsed, SystemClock, deadline, deadline_by, patience, sleep};

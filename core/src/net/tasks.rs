@@ -186,19 +186,24 @@ impl Tasks {
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-        || matches!(
-            error.raw_os_error(),
-            Some(
-                libc::EMFILE
-                    | libc::ENFILE
-                    | libc::ENOBUFS
-                    | libc::ENOMEM
-                    // The kernel watches so many sockets of a user, and no more.
-                    | libc::ENOSPC
-                    | libc::EPROTO
-                    | libc::EPERM
-            )
+        || is_shortage(error)
+        || matches!(error.raw_os_error(), Some(libc::EPROTO | libc::EPERM))
+}
+
+/// Whether there is too little of something of which there will be more, such
+/// as descriptors or memory.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                // The kernel watches so many sockets of a user, and no more.
+                | libc::ENOSPC
         )
+    )
 }
 
 /// The text of a panic, where it has one.

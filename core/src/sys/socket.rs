@@ -1,5 +1,5 @@
-//! What the kernel knows of a socket's peer and no read can tell: whether it has
-//! gone, behind bytes that nobody has read yet.
+//! What no read of a socket can tell: whether its peer has gone, behind bytes
+//! that nobody has read yet; and how many there may be.
 
 use libc::{c_int, pollfd};
 
@@ -13,6 +13,14 @@ pub(crate) enum HungUp {
         /// In bytes.
         unread: usize,
     },
+}
+
+/// How many descriptors this process may have, by its soft limit of now.
+pub(crate) fn most_descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
 /// Whether the peer of `socket` has hung up. Does not block.

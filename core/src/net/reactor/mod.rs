@@ -120,10 +120,10 @@ impl Reactor {
         }
     }
 
-    /// Ends that; to be called before the socket is closed.
-    fn leave(&self, socket: BorrowedFd<'_>, source: &Source) {
-        // Closing it takes it out as well, where no other process has a copy.
-        let _ = self.set.remove(socket);
+    /// Ends that; the socket must be closed next, which takes it out of the
+    /// set without a call of its own. Where another process has a copy, and so
+    /// keeps it in, what is told of it finds nobody: its key is not used again.
+    fn leave(&self, source: &Source) {
         // Dropped when the lock is open: it may be the last to hold a task.
         let _source = self.sources().release(source);
     }

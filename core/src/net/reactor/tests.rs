@@ -10,6 +10,8 @@ use futures_lite::future::{poll_fn, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc};
@@ -136,15 +138,24 @@ fn an_end_outlives_a_short_read_but_not_what_the_kernel_says() {
 #[test]
 fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     let reactor = Reactor::new().unwrap();
-    let sockets = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-    let [first, second] = sockets.each_ref().map(std::os::fd::AsFd::as_fd);
-    let before = reactor.enter(first, true).unwrap();
-    reactor.leave(first, &before);
-    let after = reactor.enter(second, true).unwrap();
+    // Of such pairs each hears the other at once, as UDP's do not under load.
+    let [(first, of_first), (second, of_second)] = [(); 2].map(|()| UnixDatagram::pair().unwrap());
+    let before = reactor.enter(first.as_fd(), true).unwrap();
+    reactor.leave(&before);
+    // As another process may have one.
+    let copy = first.try_clone().unwrap();
+    drop(first);
+    let after = reactor.enter(second.as_fd(), true).unwrap();
     assert_eq!(super::place(before.key), super::place(after.key));
-    assert!(reactor.sources().at(before.key).is_none());
-    assert!(reactor.sources().at(after.key).is_some());
-    reactor.leave(second, &after);
+    let mut wakers = Vec::new();
+    of_first.send(b"for the copy").unwrap();
+    assert!(reactor.turn(&mut wakers, || false, || ()) == super::Turn::Had);
+    assert!(!is_ready(&before) && !is_ready(&after));
+    of_second.send(b"for the second").unwrap();
+    assert!(reactor.turn(&mut wakers, || false, || ()) == super::Turn::Had);
+    assert!(!is_ready(&before) && is_ready(&after));
+    drop(copy);
+    reactor.leave(&after);
     assert_eq!(reactor.sources().places.len(), 1);
 }
 

@@ -80,6 +80,6 @@ impl<S: AsFd> Watched<S> {
 
 impl<S: AsFd> Drop for Watched<S> {
     fn drop(&mut self) {
-        self.reactor.leave(self.socket.as_fd(), &self.source);
+        self.reactor.leave(&self.source);
     }
 }
