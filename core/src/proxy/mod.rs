@@ -51,6 +51,8 @@ pub struct Config {
     /// Whether requests for services are refused where a web page in a browser
     /// is behind them.
     pub refuse_pages: bool,
+    /// Whether a service's redirects to itself get the name that the app used.
+    pub rewrite_redirects: bool,
     /// Whether every request is logged.
     pub access_log: bool,
 }

@@ -162,7 +162,7 @@ async fn converse(
     loop {
         service.buffer.swap_empty(&mut scratch.download);
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
-        let about = (asked, &*target);
+        let about = (asked, Some(&*target).filter(|_| shared.config.rewrite_redirects));
         let head = &mut scratch.response;
         let mut exchange =
             Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));

@@ -78,7 +78,8 @@ pub(super) struct Exchange<'a> {
     pub(super) service: &'a mut H1,
     pub(super) upload: &'a mut Upload,
     pub(super) asked: &'a Asked,
-    pub(super) target: &'a Target,
+    /// The service whose redirects to itself get the app's name for it, if any.
+    pub(super) redirects: Option<&'a Target>,
     pub(super) head: &'a mut ResponseHead,
     /// Whether the app's connection may go on.
     pub(super) keep_alive: bool,
@@ -101,7 +102,7 @@ impl<'a> Exchange<'a> {
         client: &'a mut Client,
         service: &'a mut H1,
         upload: &'a mut Upload,
-        (asked, target): (&'a Asked, &'a Target),
+        (asked, redirects): (&'a Asked, Option<&'a Target>),
         head: &'a mut ResponseHead,
         (keep_alive, renewable): (bool, bool),
     ) -> Exchange<'a> {
@@ -112,7 +113,7 @@ impl<'a> Exchange<'a> {
             service,
             upload,
             asked,
-            target,
+            redirects,
             head,
             keep_alive,
             renewable,
@@ -267,7 +268,7 @@ impl<'a> Exchange<'a> {
         let out = self.client.out.bytes();
         match self.head.status {
             101 if self.asked.upgrade && self.upload.is_over() => {
-                write_interim(out, (self.head, buffer), self.target);
+                write_interim(out, (self.head, buffer));
                 self.client.note.answered(101);
                 self.service.buffer.consume(length);
                 return Err(Outcome::Switched);
@@ -275,7 +276,7 @@ impl<'a> Exchange<'a> {
             101 => return Err(Outcome::Garbled("it switched protocols unasked".to_owned())),
             status @ 100..=199 => {
                 if self.asked.version == Version::Http11 {
-                    write_interim(out, (self.head, buffer), self.target);
+                    write_interim(out, (self.head, buffer));
                 }
                 if status == 100 {
                     self.holding = None;
@@ -298,7 +299,7 @@ impl<'a> Exchange<'a> {
         let declared = (self.head.framing, self.head.status);
         let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
-        response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
+        response::write_head(out, (self.head, buffer), self.asked, self.redirects, shape);
         self.client.begun = true;
         self.client.note.answered(self.head.status);
         self.refusal = may_be_refusal(self.head, buffer);

@@ -102,8 +102,13 @@ pub(super) fn proxy_by(clock: Arc<dyn Clock>, service: SocketAddr, forward: bool
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let drain = Drain::default();
-        let config =
-            Config { upstream: Upstream::Same, forward, refuse_pages: forward, access_log: false };
+        let config = Config {
+            upstream: Upstream::Same,
+            forward,
+            refuse_pages: forward,
+            rewrite_redirects: true,
+            access_log: false,
+        };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
         let (tasks, dialer) = (executing.tasks(), Arc::new(dialer));
         let proxy = Proxy::new(

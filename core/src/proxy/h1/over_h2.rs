@@ -281,14 +281,7 @@ impl AppSide for Side<'_> {
         }
     }
 
-    fn begin(
-        &mut self,
-        mut head: Response<()>,
-        target: &Target,
-        ended: bool,
-    ) -> Result<(), Failure> {
-        fields::clean(head.headers_mut());
-        fields::rewrite_location(head.headers_mut(), target);
+    fn begin(&mut self, head: Response<()>, target: &Target, ended: bool) -> Result<(), Failure> {
         let declared = declared(head.headers()).ok_or_else(|| {
             let (name, host) = (target.name.clone(), target.host.clone());
             let cause = "its response has an invalid Content-Length".to_owned();

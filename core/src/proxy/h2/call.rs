@@ -101,6 +101,15 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Takes from a final response's head what ends here, and puts the app's own
+    /// name into a redirect to the service itself.
+    pub(super) fn settle(&self, head: &mut Response<()>) {
+        fields::clean(head.headers_mut());
+        if self.shared.config.rewrite_redirects {
+            fields::rewrite_location(head.headers_mut(), &self.target);
+        }
+    }
+
     /// Whether `head` refuses our token and there is another one now.
     pub(super) async fn renew(&mut self, head: &Response<()>) -> bool {
         let Some(stale) = self.token.as_deref() else { return false };

@@ -220,9 +220,10 @@ impl Begun {
         intake: &mut Intake,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        let Begun { head, mut connection, mut upload, mut download, keep_alive } = self;
+        let Begun { mut head, mut connection, mut upload, mut download, keep_alive } = self;
         let ended = download.is_empty();
-        reply.begin(head, &call.target, ended)?;
+        call.settle(&mut head);
+        reply.begin(head, ended)?;
         let downloading = poll_fn(|context| {
             if reply.poll_gone(context).is_ready() {
                 return Poll::Ready(Err(Failure::Gone));

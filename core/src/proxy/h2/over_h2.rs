@@ -173,7 +173,8 @@ impl Begun {
         call: &Call<'_>,
         app: &mut impl AppSide,
     ) -> Result<(), Failure> {
-        let Begun { head, body, mut send, lease } = self;
+        let Begun { mut head, body, mut send, lease } = self;
+        call.settle(&mut head);
         let mut download = Intake::new(body);
         app.begin(head, &call.target, download.is_empty())?;
         let (mut downloaded, mut widened) = (false, false);

@@ -93,6 +93,18 @@ impl World {
 
     /// The same, on a clock of the test's.
     pub fn by(clock: Arc<dyn Clock>, upstream: Upstream) -> World {
+        let config = Config {
+            upstream,
+            forward: false,
+            refuse_pages: false,
+            rewrite_redirects: true,
+            access_log: false,
+        };
+        World::with(clock, config)
+    }
+
+    /// The same, of a proxy that behaves so.
+    pub fn with(clock: Arc<dyn Clock>, config: Config) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
         let executing = Executing::new(Log::discard(), counters.clone(), failed).unwrap();
@@ -110,7 +122,6 @@ impl World {
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false, refuse_pages: false, access_log: false };
         let (directory, purse) = (names.clone(), tokens.clone());
         let (at_work, watch) = (tasks.clone(), (drain.watch(), Arc::default()));
         let serving = Proxy::new(config, at_work, directory, purse, dialer, watch, clock);
