@@ -174,7 +174,10 @@ impl Proxy {
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
-            let opened = pool::connect_h1(&shared.dialer, &target).await;
+            // Whatever becomes of it, its place among those on their way must not stay.
+            let opening = pool::connect_h1(&shared.dialer, &target);
+            let opened = shared.tasks.guard("connection warm-up", opening).await;
+            let opened = opened.unwrap_or(Err(error::ProxyError::Internal));
             if opened.is_ok() {
                 shared.tasks.counters().upstream_connections.add();
             }

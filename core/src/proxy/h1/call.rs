@@ -98,8 +98,8 @@ async fn attempt(
         }
     };
     client.note.leads_to(&target);
-    let brings_token = carrier(&scratch.request, buffer) == Carry::Nothing;
-    let token = if brings_token { None } else { shared.token(&target).await? };
+    let carry = carrier(&scratch.request, buffer, || shared.timers.wall());
+    let token = if carry == Carry::Nothing { None } else { shared.token(&target).await? };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
     let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
     let parts = on_stream.then(|| over_h2::translate(&scratch.request, buffer)).flatten();
@@ -107,9 +107,11 @@ async fn attempt(
     out.clear();
     out.keep(true);
     let head = (&scratch.request, client.buffer.readable());
-    let token_at = request::write_head(out.bytes(), head, &target, token.as_deref());
+    let proof = token.as_deref().map(|token| (token, carry));
+    let token_at = request::write_head(out.bytes(), head, &target, proof);
+    let nominated = scratch.request.nominated(client.buffer.readable());
     client.buffer.consume(length);
-    let mut upload = Upload::new(asked.framing, out);
+    let mut upload = Upload::new(asked.framing, nominated, out);
     let mut calling = Calling { target, token, token_at };
     let service = match parts {
         None => checkout(shared, &calling.target).await?,

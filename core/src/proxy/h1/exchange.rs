@@ -6,7 +6,7 @@ use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
 use crate::http1::{
-    Body, BodyError, Framing, Limits, ResponseHead, Version, write_chunk, write_field,
+    Body, BodyError, Framing, Limits, Nominated, ResponseHead, Version, write_chunk, write_field,
     write_last_chunk,
 };
 use crate::names::Target;
@@ -49,9 +49,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// For a request whose head is in `out`.
-    pub(super) fn new(framing: Framing, out: Outgoing) -> Upload {
-        Upload { body: Body::new(framing), out, chunked: framing == Framing::Chunked }
+    /// For a request whose head, which has nominated these names, is in `out`.
+    pub(super) fn new(framing: Framing, nominated: Nominated, out: Outgoing) -> Upload {
+        let body = Body::new(framing, nominated);
+        Upload { body, out, chunked: framing == Framing::Chunked }
     }
 
     /// Goes on with a body that began on its way to a stream; its head is in
@@ -306,7 +307,7 @@ impl<'a> Exchange<'a> {
         self.keep_alive = shape.keep_alive;
         self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
         self.upload.out.keep(false);
-        let body = Body::new(shape.framing);
+        let body = Body::new(shape.framing, self.head.nominated(buffer));
         self.service.buffer.consume(length);
         self.download = if body.is_done() {
             if shape.chunked {

@@ -102,7 +102,8 @@ pub(super) async fn converse(
     (shared, mut call): (&Arc<Shared>, Call<'_>),
 ) -> Result<Carried, ProxyError> {
     let given = call.token.clone();
-    let mut side = Side::new(client, asked, !shared.drain.is_draining());
+    let body = Decoding::keeping(std::mem::take(&mut upload.body));
+    let mut side = Side::new(client, asked, body, !shared.drain.is_draining());
     let ended = side.attempt(shared, &mut call).await;
     let failure = match ended {
         Ok(None) => return Ok(Carried::Answered(side.next())),
@@ -133,8 +134,12 @@ pub(super) async fn converse(
 }
 
 impl<'a> Side<'a> {
-    fn new(client: &'a mut Client, asked: &'a Asked, keep_alive: bool) -> Side<'a> {
-        let upload = Decoding::keeping(asked.framing);
+    fn new(
+        client: &'a mut Client,
+        asked: &'a Asked,
+        upload: Decoding,
+        keep_alive: bool,
+    ) -> Side<'a> {
         let holds = asked.expects_continue && !upload.is_empty();
         let holding = holds.then(|| client.timers.patience(CONTINUE));
         Side {

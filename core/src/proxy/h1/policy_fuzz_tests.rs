@@ -2,10 +2,11 @@
 //! rule written a second time; and hosts, against a parser that is not ours.
 
 use super::fuzz_tests::{Random, target};
-use super::request::write_head;
+use super::request::{carrier, write_head};
 use crate::auth::IdToken;
 use crate::http1::{self, Limits, RequestHead};
 use crate::names::Grammar;
+use crate::proxy::policy::Carry;
 use http::uri::Authority;
 use std::time::SystemTime;
 
@@ -118,7 +119,9 @@ fn no_combination_of_fields_changes_what_goes_on() {
         let mut head = RequestHead::default();
         head.parse(&text, Limits::default()).unwrap().unwrap();
         let mut out = Vec::new();
-        write_head(&mut out, (&head, &text), &target(), Some(&token));
+        let carry = carrier(&head, &text, SystemTime::now);
+        let proof = (carry != Carry::Nothing).then_some((&token, carry));
+        write_head(&mut out, (&head, &text), &target(), proof);
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<String> = out
             .trim_end()

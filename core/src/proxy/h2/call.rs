@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// How an exchange ends other than well.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl<'a> Call<'a> {
         fields.remove(header::HOST);
         let serverless = fields.get(fields::SERVERLESS).map(|value| value.as_bytes());
         let own = fields.contains_key(header::AUTHORIZATION);
-        let carry = policy::carry(own, serverless, SystemTime::now);
+        let carry = policy::carry(own, serverless, || shared.timers.wall());
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Call { shared, target, method: head.method, path, fields, carry, token: None }

@@ -7,6 +7,7 @@ mod exchanges;
 mod http1_apps;
 mod http1_apps_in_trouble;
 mod http1_services;
+mod nominated;
 mod redirects;
 mod timing;
 mod tokens;

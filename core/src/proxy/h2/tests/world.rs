@@ -116,8 +116,11 @@ impl World {
         let roots = std::env::temp_dir().join(file);
         std::fs::write(&roots, certificate.cert.pem()).unwrap();
         let tls = Tls::new(Roots { file: Some(roots.clone()), ..Roots::default() }, Log::discard());
-        let here = Arc::new(|_| -> BoxFuture<'static, Result<Vec<_>, String>> {
-            Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })
+        let here = Arc::new(|host: String| -> BoxFuture<'static, Result<Vec<_>, String>> {
+            Box::pin(async move {
+                assert_ne!(host, "panic", "a resolver that breaks");
+                Ok(vec!["127.0.0.1".parse().unwrap()])
+            })
         });
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
@@ -152,12 +155,17 @@ impl World {
 
     /// Makes `name` lead to `address`.
     pub fn lead(&self, name: &str, address: SocketAddr, tls: bool) {
+        self.lead_to(name, "localhost", address, tls);
+    }
+
+    /// The same by way of `host`; the look-up of `panic` breaks.
+    pub fn lead_to(&self, name: &str, host: &str, address: SocketAddr, tls: bool) {
         let target = Target {
             name: name.to_owned(),
-            host: "localhost".to_owned(),
+            host: host.to_owned(),
             port: address.port(),
             tls,
-            authority: format!("localhost:{}", address.port()),
+            authority: format!("{host}:{}", address.port()),
             audience: tls.then(|| Arc::from("https://localhost")),
         };
         self.names.0.lock().unwrap().insert(name.to_owned(), Arc::new(target));
