@@ -85,15 +85,11 @@ async fn attempt(
         Way::Service(target) => (target, true),
         Way::Elsewhere(target) => (target, false),
         Way::Draw => {
-            client.buffer.consume(length);
-            forward::accept_connect(client.out.bytes());
-            client.note.answered(200);
+            accept_connect(client, length);
             return Ok(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone });
         }
         Way::Tunnel(stream) => {
-            client.buffer.consume(length);
-            forward::accept_connect(client.out.bytes());
-            client.note.answered(200);
+            accept_connect(client, length);
             return Ok(Next::Tunnel(stream, Buffer::default()));
         }
     };
@@ -135,6 +131,13 @@ async fn attempt(
     let next = converse(shared, client, &mut upload, scratch, (asked, calling, service)).await;
     scratch.upload = upload.out;
     next
+}
+
+/// Answers a CONNECT, whose head is so long, that it has succeeded.
+fn accept_connect(client: &mut Client, length: usize) {
+    client.buffer.consume(length);
+    forward::accept_connect(client.out.bytes());
+    client.note.answered(200);
 }
 
 /// The form of the target and the authority that decides where it goes.

@@ -4,6 +4,7 @@
 mod bodies;
 mod connections;
 mod exchanges;
+mod handshakes;
 mod http1_apps;
 mod http1_apps_in_trouble;
 mod http1_services;

@@ -16,6 +16,7 @@ use h2::server::{Builder, SendResponse};
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, Request, Response};
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -215,16 +216,13 @@ impl World {
 
     /// A TLS server's side that speaks `protocols`.
     pub fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let key = PrivateKeyDer::try_from(self.certificate.signing_key.serialize_der()).unwrap();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.cert.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor_of(&self.certificate, protocols)
+    }
+
+    /// Makes the proxy trust one more certificate; before its first connection.
+    pub fn trust(&self, certificate: &rcgen::Certificate) {
+        let mut roots = std::fs::OpenOptions::new().append(true).open(&self.roots).unwrap();
+        roots.write_all(certificate.pem().as_bytes()).unwrap();
     }
 
     /// An app's connection.
@@ -249,6 +247,23 @@ impl World {
         }
         Heard::all(response).await.unwrap()
     }
+}
+
+/// A TLS server's side that has this certificate and speaks `protocols`.
+pub fn acceptor_of(
+    certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    protocols: &[&[u8]],
+) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Drop for World {
