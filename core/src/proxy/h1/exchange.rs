@@ -397,6 +397,7 @@ impl<'a> Exchange<'a> {
     /// Once the body is complete, the app has nothing to say but the next
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        let had_ended = self.attention.ended();
         let watched = if self.upload.body.is_done() || self.holding.is_some() {
             self.attention.watch(context, self.client, None)
         } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
@@ -408,6 +409,10 @@ impl<'a> Exchange<'a> {
         } else {
             Ok(())
         };
+        if !had_ended && self.attention.ended() {
+            // It has left, more often than not, and gets no answer that needs it.
+            self.service.buffer.release();
+        }
         watched.map_err(|_left| Outcome::Gone)
     }
 

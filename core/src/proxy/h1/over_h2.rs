@@ -124,7 +124,7 @@ pub(super) async fn converse(
         Failure::Gone if begun => return Ok(Carried::Answered(Next::Reset)),
         Failure::Gone => return Ok(Carried::Answered(Next::Gone)),
         Failure::Answer(error) => error,
-        Failure::Reset(reason) => call.upstream(format!("it broke the exchange off: {reason}")),
+        Failure::Reset(reason) => call.upstream(format!("it reset the stream ({reason:?})")),
     };
     if !begun {
         return Err(error);

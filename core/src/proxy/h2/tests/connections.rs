@@ -1,5 +1,6 @@
 //! The pool: when connections are shared, added, left and tried again.
 
+use super::http1_apps::{CLOSE, ask};
 use super::world::{World, get, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
@@ -109,6 +110,21 @@ fn a_connection_that_goes_away_is_left_for_another() {
     let request = Request::post("http://hello/").body(()).unwrap();
     assert_eq!(world.run(world.ask(request, Some(b"x"))).status(), 200);
     assert_eq!(world.counters.upstream_connections.get(), 2);
+}
+
+#[test]
+fn a_service_that_always_goes_away_is_told_of_and_left_alone() {
+    let world = World::new(Upstream::Http2);
+    world.listen("hello", false, go_away_unread);
+    for round in 1..=3 {
+        let new = world.run(world.ask(get("http://hello/"), None));
+        let (status, new) = (new.status(), String::from_utf8(new.body).unwrap());
+        let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        assert!(status == 502 && new.contains("it left with a GOAWAY (NO_ERROR)"), "{new}");
+        assert!(old.contains(" 502 ") && old.contains("GOAWAY (NO_ERROR)"), "{old}");
+        // Each request is tried once more, and no more often.
+        assert_eq!(world.counters.upstream_connections.get(), 4 * round);
+    }
 }
 
 /// Waits for a request and answers with a GOAWAY that has processed none.
