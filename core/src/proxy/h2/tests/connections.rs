@@ -5,9 +5,9 @@ use super::world::{World, get, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use bytes::Bytes;
-use h2::Reason;
 use h2::server::{Builder, SendResponse};
-use http::{Request, Response};
+use h2::{Reason, SendStream};
+use http::{Method, Request, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -166,6 +166,34 @@ fn a_request_that_may_have_been_acted_on_is_not_repeated() {
     });
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_dies_with_a_connection_that_has_served_is_repeated_if_that_does_no_harm() {
+    for (method, status, times) in [(Method::PUT, 200, 3), (Method::POST, 502, 2)] {
+        let world = World::new(Upstream::Http2);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        world.listen("hello", false, move |tcp: Tcp| {
+            let count = count.clone();
+            async move {
+                let mut connection = Builder::new().handshake(TokioIo::new(tcp)).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                        // The second one: the connection goes, and no word is said.
+                        return;
+                    }
+                    let _: SendStream<Bytes> =
+                        respond.send_response(Response::new(()), true).unwrap();
+                }
+            }
+        });
+        assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+        let mut request = get("http://hello/");
+        *request.method_mut() = method.clone();
+        assert_eq!(world.run(world.ask(request, None)).status(), status, "{method}");
+        assert_eq!(asked.load(Ordering::Relaxed), times, "{method}");
+    }
 }
 
 #[test]
