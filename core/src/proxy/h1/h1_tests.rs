@@ -1,6 +1,7 @@
 //! The proxy over real sockets, between a client and a service that say
 //! exactly the bytes a test wants.
 
+use super::timing_tests::accepted;
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
@@ -250,7 +251,7 @@ fn a_connection_that_has_ended_is_not_taken_for_what_cannot_be_repeated() {
     for (asked, until) in [(GET, HEAD_END), (PAY, "pay"), (PAY, "pay")] {
         app.write_all(asked.as_bytes()).unwrap();
         // The one before has ended, in order, once it had answered.
-        let (mut service, _) = listener.accept().unwrap();
+        let mut service = accepted(&listener);
         read_until(&mut service, until);
         service.write_all(OK).unwrap();
         drop(service);
