@@ -260,6 +260,7 @@ def start(
     routes: str | Iterable[Route] | None = None,
     allow: str | Iterable[str] | None = None,
     upstream_http: Literal["auto", "1", "2"] | None = None,
+    rewrite_redirects: bool | None = None,
     domain: str | None = None,
     ndots: int | None = None,
     nameservers: str | Iterable[str] | None = None,

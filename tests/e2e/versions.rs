@@ -75,3 +75,21 @@ print(service.makefile("rb").readline())
     assert!(ran.ok().contains("HTTP/1.1 101 Switching Protocols"), "{ran:#?}");
     assert_eq!(versions(&world, &mut 0), ["HTTP/1.1"]);
 }
+
+#[test]
+fn redirects_pass_untouched_where_that_is_wished() {
+    let world = World::default();
+    let own = "location: https://redirect-123456789012.us-central1.run.app/landed";
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for (options, expected) in [
+            (&[][..], "location: http://redirect/landed"),
+            (&["--rewrite-redirects", "on"], "location: http://redirect/landed"),
+            (&["--rewrite-redirects=off"], own),
+        ] {
+            let ran =
+                world.run(options, &["curl", "-sSi", "-m", "30", version, "http://redirect/"]);
+            let head = ran.ok().to_lowercase();
+            assert!(head.lines().any(|line| line.trim_end() == expected), "{options:?}: {ran:#?}");
+        }
+    }
+}

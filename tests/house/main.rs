@@ -108,6 +108,16 @@ fn platform_words_stay_in_their_room() {
 }
 
 #[test]
+fn rooms_that_wait_ask_a_clock() {
+    clean(rules::rooms_that_wait_ask_a_clock);
+    for specimen in ["carry(own, SystemTime::now)", "let x = Instant::now();", "begun.elapsed()"] {
+        let found = |path| found(rules::rooms_that_wait_ask_a_clock, path, specimen).len();
+        assert_eq!(found("core/src/proxy/h1/request.rs"), 1, "{specimen}");
+        assert_eq!(found("core/src/net/time.rs"), 0, "{specimen}");
+    }
+}
+
+#[test]
 fn the_environment_is_read_at_the_edge() {
     clean(rules::the_environment_is_read_at_the_edge);
     assert_eq!(

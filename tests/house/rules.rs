@@ -186,6 +186,20 @@ pub fn the_environment_is_read_at_the_edge(source: &Source) -> Vec<Violation> {
     })
 }
 
+pub fn rooms_that_wait_ask_a_clock(source: &Source) -> Vec<Violation> {
+    // It blocks a thread that no engine has, with the kernel's own time-out.
+    let apart = source.path == "core/src/dns/probe.rs";
+    if !in_core(source) || apart || !["auth", "dns", "proxy"].contains(&source.room().unwrap_or(""))
+    {
+        return Vec::new();
+    }
+    each_line(source, |line| {
+        let reads = ["Instant::now", "SystemTime::now", ".elapsed()"];
+        let past = reads.iter().any(|word| line.contains(word));
+        past.then(|| "the time passes by the clock that a test can set".to_owned())
+    })
+}
+
 pub fn unsafe_code_has_its_places(source: &Source) -> Vec<Violation> {
     let places = ["core/src/sys", "ffi/"];
     if places.iter().any(|home| source.path.starts_with(home)) || source.path.contains("house/") {

@@ -313,7 +313,7 @@ fn without_a_descriptor_nothing_is_asked_and_nothing_is_held_against_the_name() 
     let upstream = Upstream::udp(|query| address(query, 60, 1));
     let running = Running::new();
     let (servers, own) = (vec![nobody(), upstream.address], OwnAddresses::default());
-    let mut forwarder = Forwarder::new(servers, own, running.tasks.clone(), system());
+    let mut forwarder = Forwarder::new(servers, own, running.tasks.clone(), still());
     // As many as are left after those that others have.
     Arc::get_mut(&mut forwarder.0).unwrap().sockets = Sockets::within(2);
     let client = edns_query("example.com", 1, 1232, false);

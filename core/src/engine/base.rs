@@ -231,6 +231,7 @@ impl Base {
                 upstream,
                 forward,
                 refuse_pages: forward && !plans.on_platform,
+                rewrite_redirects: config.rewrite_redirects,
                 access_log: config.access_log,
             },
             self.tasks.clone(),

@@ -5,7 +5,7 @@
 //! it came, but decoded and encoded again, so that extensions, odd sizes and
 //! whatever else two parsers might read differently do not go on.
 
-use super::field::Field;
+use super::field::{Field, Nominated};
 use super::framing::Framing;
 use super::head::{HeadError, Limits, field_lines};
 use std::fmt;
@@ -35,6 +35,7 @@ pub enum Body {
 pub struct Chunked {
     state: ChunkState,
     extensions: usize,
+    nominated: Nominated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +82,15 @@ impl fmt::Display for BodyError {
 }
 
 impl Body {
-    /// The decoder of a body that is framed so.
-    pub fn new(framing: Framing) -> Body {
+    /// The decoder of a body that is framed so, and whose head has nominated
+    /// these names: they end here among its trailers as well.
+    pub fn new(framing: Framing, nominated: Nominated) -> Body {
         match framing {
             Framing::None | Framing::Length(0) => Body::Done,
             Framing::Length(length) => Body::Length(length),
-            Framing::Chunked => Body::Chunked(Chunked { state: ChunkState::Size, extensions: 0 }),
+            Framing::Chunked => {
+                Body::Chunked(Chunked { state: ChunkState::Size, extensions: 0, nominated })
+            }
             Framing::UntilClose => Body::UntilClose,
         }
     }
@@ -172,7 +176,9 @@ impl Chunked {
                 ChunkState::Trailers => {
                     let fields = field_lines(rest, Limits::default());
                     return match fields.map_err(BodyError::Trailers)? {
-                        Some((length, trailers)) => {
+                        Some((length, mut trailers)) => {
+                            trailers
+                                .retain(|field| !self.nominated.has(field.name.in_buffer(rest)));
                             let step =
                                 Step { skip: at + length, take: 0, trailers, trailers_at: at };
                             Ok((step, true))

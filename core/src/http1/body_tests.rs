@@ -1,10 +1,11 @@
 //! Bodies: whole, in pieces, cut short and malformed.
 
 use super::*;
+use crate::http1::RequestHead;
 
 /// Decodes `input` in pieces of `size` bytes.
 fn decoded(framing: Framing, input: &[u8], size: usize) -> Result<(Vec<u8>, usize), BodyError> {
-    let mut body = Body::new(framing);
+    let mut body = Body::new(framing, Nominated::default());
     let (mut held, mut payload, mut left) = (Vec::new(), Vec::new(), input);
     while !body.is_done() {
         let step = body.step(&held)?;
@@ -36,7 +37,7 @@ fn a_body_in_pieces_is_the_body() {
         let (payload, _) = decoded(Framing::UntilClose, b"all of it", size).unwrap();
         assert_eq!(payload, b"all of it");
     }
-    assert!(Body::new(Framing::Length(0)).is_done());
+    assert!(Body::new(Framing::Length(0), Nominated::default()).is_done());
 }
 
 #[test]
@@ -75,6 +76,24 @@ fn chunks_that_two_parsers_could_read_differently_are_refused() {
     assert!(decoded(Framing::Chunked, long.as_bytes(), 64).is_err());
     let many = format!("{}0\r\n\r\n", format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(100));
     assert!(decoded(Framing::Chunked, many.as_bytes(), 64).is_err());
+}
+
+#[test]
+fn what_connection_nominates_ends_here_among_the_trailers_too() {
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: X-Hop, close\r\nConnection: x-two\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n";
+    let mut request = RequestHead::default();
+    request.parse(head, Limits::default()).unwrap().unwrap();
+    let mut body = Body::new(request.framing, request.nominated(head));
+    let input = b"0\r\nx-hop: 1\r\nX-Sum: 2\r\nX-TWO: 3\r\nx-hope: 4\r\n\r\n";
+    let step = body.step(input).unwrap();
+    let names: Vec<&[u8]> = step
+        .trailers
+        .iter()
+        .map(|field| field.name.in_buffer(&input[step.trailers_at..]))
+        .collect();
+    assert_eq!(names, [&b"X-Sum"[..], b"x-hope"]);
+    assert!(body.is_done());
 }
 
 #[test]

@@ -137,6 +137,28 @@ impl Known {
     }
 }
 
+/// The names that the `Connection` of a message nominates: fields that concern
+/// that connection alone, in the head and among the trailers (RFC 9110 §7.6.1).
+#[derive(Debug, Default)]
+pub struct Nominated(Box<[u8]>);
+
+impl Nominated {
+    /// These names; no memory is taken for none.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a [u8]>) -> Nominated {
+        let mut list = Vec::new();
+        for name in names {
+            list.extend_from_slice(name);
+            list.push(b',');
+        }
+        Nominated(list.into())
+    }
+
+    /// Whether `name` is one of them, in any case.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        members(&self.0).any(|member| member.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Writes `name: value` and its line end.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);

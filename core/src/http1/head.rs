@@ -4,7 +4,7 @@
 //! bare line feed, is refused here. A head's vectors are reused from request to
 //! request, so that parsing allocates nothing once they have grown.
 
-use super::field::{Field, Known, Span, members};
+use super::field::{Field, Known, Nominated, Span, members};
 use super::framing::{Framing, Gathered};
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -185,6 +185,10 @@ impl Fields {
         }
     }
 
+    fn nominated(&self, buffer: &[u8]) -> Nominated {
+        Nominated::of(self.nominated.iter().map(|span| span.in_buffer(buffer)))
+    }
+
     /// RFC 9112 §9.3.
     fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
@@ -253,6 +257,11 @@ impl RequestHead {
     pub fn fields(&self) -> &[Field] {
         &self.fields.list
     }
+
+    /// The names that `Connection` nominates; `buffer` is what was parsed.
+    pub fn nominated(&self, buffer: &[u8]) -> Nominated {
+        self.fields.nominated(buffer)
+    }
 }
 
 impl ResponseHead {
@@ -285,6 +294,11 @@ impl ResponseHead {
     /// The field lines, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields.list
+    }
+
+    /// The names that `Connection` nominates; `buffer` is what was parsed.
+    pub fn nominated(&self, buffer: &[u8]) -> Nominated {
+        self.fields.nominated(buffer)
     }
 }
 

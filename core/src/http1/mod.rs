@@ -11,7 +11,7 @@ mod head;
 mod target;
 
 pub use body::{Body, BodyError, write_chunk, write_last_chunk};
-pub use field::{Field, Known, write_field};
+pub use field::{Field, Known, Nominated, write_field};
 pub use framing::{Framing, body_of_response};
 pub use head::{HeadError, Limits, RequestHead, ResponseHead, Version};
 pub use target::{Target, TargetForm};

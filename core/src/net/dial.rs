@@ -83,11 +83,13 @@ impl OwnAddresses {
 
     /// Whether connecting to `address` would reach runsd itself: by the address
     /// that it listens on, or by any of this machine's where it listens on all.
+    /// Its sockets take the traffic of their own version of IP alone.
     pub fn contains(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         let reaches = |own: &SocketAddr| {
             own.port() == address.port()
-                && (own.ip().to_canonical() == ip
+                && own.is_ipv4() == ip.is_ipv4()
+                && (own.ip() == ip
                     // The unspecified address, as a destination, is loopback.
                     || ip.is_unspecified() && own.ip().is_loopback()
                     || own.ip().is_unspecified() && is_local(ip))
@@ -364,6 +366,11 @@ mod tests {
             ("0.0.0.0:80", "127.0.0.1:80", true),
             ("0.0.0.0:80", "127.9.9.9:80", true),
             ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "127.0.0.1:80", false),
+            ("[::]:80", "[::ffff:127.0.0.1]:80", false),
+            ("0.0.0.0:80", "[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "[::]:80", false),
             // Documentation's addresses are nobody's.
             ("0.0.0.0:80", "192.0.2.1:80", false),
             ("0.0.0.0:80", "127.0.0.1:8080", false),

@@ -53,8 +53,19 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(context, buffer).map_err(plainly),
         }
+    }
+}
+
+/// A read's error in words for whoever called: the libraries' own are about TLS,
+/// and of a length.
+fn plainly(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "it closed the connection and had not ended TLS")
+        }
+        _ => error,
     }
 }
 

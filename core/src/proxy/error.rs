@@ -151,6 +151,10 @@ impl ProxyError {
                     "if the service has a certificate of your own authority, trust it with \
                      --ca-file"
                 }
+                DialError::Tls { cause: TlsError::Version(_), .. } => {
+                    "TLS before 1.2 is not safe: the service must offer a later one, or what \
+                     stands before it"
+                }
                 DialError::Tls { .. } => {
                     "check that the service speaks TLS there; one in the clear needs a route with \
                      http://"

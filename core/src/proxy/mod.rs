@@ -51,6 +51,8 @@ pub struct Config {
     /// Whether requests for services are refused where a web page in a browser
     /// is behind them.
     pub refuse_pages: bool,
+    /// Whether a service's redirects to itself get the name that the app used.
+    pub rewrite_redirects: bool,
     /// Whether every request is logged.
     pub access_log: bool,
 }
@@ -172,7 +174,10 @@ impl Proxy {
         let Some(warming) = self.0.h1.begin_warming(&target) else { return };
         let shared = self.0.clone();
         self.0.tasks.spawn("connection warm-up", async move {
-            let opened = pool::connect_h1(&shared, &target).await;
+            // Whatever becomes of it, its place among those on their way must not stay.
+            let opening = pool::connect_h1(&shared, &target);
+            let opened = shared.tasks.guard("connection warm-up", opening).await;
+            let opened = opened.unwrap_or(Err(error::ProxyError::Internal));
             shared.h1.end_warming(&target, warming, opened);
         });
     }

@@ -254,6 +254,16 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
+    value(
+        "rewrite_redirects",
+        "on|off",
+        "Give a service's redirects to itself the name that the app used, so that they keep a token",
+        "on",
+        |config, given| {
+            config.rewrite_redirects = values::on_off(given)?;
+            Ok(())
+        },
+    ),
     value("domain", "DOMAIN", "The DNS zone of service names", "run.internal", |config, given| {
         config.domain = values::domain(given)?;
         Ok(())

@@ -21,6 +21,7 @@ pub(super) use watched::Watched;
 
 use super::ours::Ours;
 use crate::sys::{Bell, Edges, Epoll};
+use park::Parked;
 use source::Source;
 use std::cell::RefCell;
 use std::fmt;
@@ -48,6 +49,8 @@ pub(super) struct Reactor {
     lead: Mutex<Edges>,
     /// A thread waits, or is about to, for as long as the timers say.
     waiting: AtomicBool,
+    /// The threads that are here, waiting or not.
+    threads: Mutex<Vec<Arc<Parked>>>,
 }
 
 /// The sockets, by the lower half of their keys; the upper one tells those
@@ -85,6 +88,7 @@ impl Reactor {
             timers: Timers::default(),
             lead: Mutex::new(Edges::new(BATCH)),
             waiting: AtomicBool::new(false),
+            threads: Mutex::default(),
         }))
     }
 
@@ -95,6 +99,10 @@ impl Reactor {
 
     fn sources(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<Arc<Parked>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to watch a socket; `writable` if it is known to be.

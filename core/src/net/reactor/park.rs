@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 /// A thread that runs, or waits.
-struct Parked {
+pub(super) struct Parked {
     reactor: Arc<Reactor>,
     thread: Thread,
     /// It has been woken since it last looked for work.
@@ -38,13 +38,29 @@ impl Wake for Parked {
     }
 }
 
-/// Which reactor this thread had before.
-struct Before(Option<Arc<Reactor>>);
+/// A thread's stay: it has a reactor of its own, and others know that it is there.
+struct Stay {
+    parked: Arc<Parked>,
+    /// Which reactor this thread had before.
+    before: Option<Arc<Reactor>>,
+}
 
-impl Drop for Before {
+impl Stay {
+    fn begin(parked: &Arc<Parked>) -> Stay {
+        let reactor = &parked.reactor;
+        reactor.threads().push(parked.clone());
+        Stay { parked: parked.clone(), before: HERE.replace(Some(reactor.clone())) }
+    }
+}
+
+impl Drop for Stay {
+    /// It may have been the one that waited on the set: one of the others, which
+    /// wait for it, must do so now.
     fn drop(&mut self) {
-        let before = self.0.take();
-        HERE.set(before);
+        HERE.set(self.before.take());
+        let mut threads = self.parked.reactor.threads();
+        threads.retain(|other| !Arc::ptr_eq(other, &self.parked));
+        threads.iter().for_each(Wake::wake_by_ref);
     }
 }
 
@@ -53,13 +69,13 @@ impl Reactor {
     /// whenever the future has nothing to do, and looks at them in between
     /// where it always has something.
     pub(in crate::net) fn block_on<T>(self: &Arc<Self>, future: impl Future<Output = T>) -> T {
-        let _before = Before(HERE.replace(Some(self.clone())));
         let parked = Arc::new(Parked {
             reactor: self.clone(),
             thread: std::thread::current(),
             woken: AtomicBool::new(false),
             on_set: AtomicBool::new(false),
         });
+        let _stay = Stay::begin(&parked);
         let waker = Waker::from(parked.clone());
         let mut context = Context::from_waker(&waker);
         let mut future = pin!(future);

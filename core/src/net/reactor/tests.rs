@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -397,5 +397,37 @@ fn threads_leave_whenever_they_are_told() {
         let address = threads.echo();
         connect(address).write_all(b"x").unwrap();
         threads.join();
+    }
+}
+
+#[test]
+fn a_thread_that_leaves_alone_hands_its_watch_on() {
+    let reactor = Reactor::new().unwrap();
+    for _ in 0..100 {
+        let (leave, told) = async_channel::bounded::<()>(1);
+        let watching = reactor.clone();
+        let watching = std::thread::spawn(move || watching.block_on(told.recv()).is_err());
+        while !reactor.waiting.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        let (here, there) = mpsc::channel();
+        let staying = reactor.clone();
+        let staying = std::thread::spawn(move || {
+            staying.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+                here.send(listener.local_addr().unwrap()).unwrap();
+                listener.accept().await.is_ok()
+            })
+        });
+        let address = there.recv_timeout(LIMIT).unwrap();
+        leave.close();
+        assert!(watching.join().unwrap());
+        let _peer = connect(address);
+        let begun = Instant::now();
+        while !staying.is_finished() {
+            assert!(begun.elapsed() < LIMIT, "nobody watches");
+            std::thread::yield_now();
+        }
+        assert!(staying.join().unwrap());
     }
 }

@@ -75,6 +75,8 @@ pub enum TlsError {
     Host(String),
     /// The peer's certificate does not prove what it should.
     Certificate(String),
+    /// The peer has no version of TLS that may be used; what it said.
+    Version(String),
     /// The peer agreed to none of the protocols offered, or broke off.
     Handshake(std::io::Error),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for TlsError {
                 "its certificate is not valid: {cause}; if it is issued by an authority of your \
                  own, name that authority's file with --ca-file or SSL_CERT_FILE"
             ),
+            TlsError::Version(cause) => write!(f, "it offers no TLS 1.2 or later: {cause}"),
             TlsError::Handshake(cause) => write!(f, "TLS handshake failed: {cause}"),
         }
     }

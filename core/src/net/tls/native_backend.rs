@@ -255,6 +255,9 @@ impl Handshake {
 /// The library tells its errors by their text alone.
 fn explain(error: &native_tls::Error) -> TlsError {
     let text = error.to_string();
+    if ["protocol version", "unsupported protocol"].iter().any(|words| text.contains(words)) {
+        return TlsError::Version(text);
+    }
     if !text.contains("certificate verify failed") {
         return TlsError::Handshake(io::Error::other(text));
     }

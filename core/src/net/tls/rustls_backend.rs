@@ -11,7 +11,9 @@ use futures_rustls::rustls::crypto::ring::sign::RsaSigningKey;
 use futures_rustls::rustls::pki_types::pem::PemObject;
 use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::sign::SigningKey;
-use futures_rustls::rustls::{self, ClientConfig, RootCertStore, SignatureScheme};
+use futures_rustls::rustls::{
+    self, AlertDescription, ClientConfig, PeerIncompatible, RootCertStore, SignatureScheme,
+};
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
@@ -169,6 +171,13 @@ fn explain(error: std::io::Error) -> TlsError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(cause)) => TlsError::Certificate(cause.to_string()),
+        // It says so itself, or begins with a version of its own.
+        Some(
+            cause @ (rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            )),
+        ) => TlsError::Version(cause.to_string()),
         _ => TlsError::Handshake(error),
     }
 }

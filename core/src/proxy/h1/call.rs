@@ -85,21 +85,17 @@ async fn attempt(
         Way::Service(target) => (target, true),
         Way::Elsewhere(target) => (target, false),
         Way::Draw => {
-            client.buffer.consume(length);
-            forward::accept_connect(client.out.bytes());
-            client.note.answered(200);
+            accept_connect(client, length);
             return Ok(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone });
         }
         Way::Tunnel(stream) => {
-            client.buffer.consume(length);
-            forward::accept_connect(client.out.bytes());
-            client.note.answered(200);
+            accept_connect(client, length);
             return Ok(Next::Tunnel(stream, Buffer::default()));
         }
     };
     client.note.leads_to(&target);
-    let brings_token = carrier(&scratch.request, buffer) == Carry::Nothing;
-    let token = if brings_token { None } else { shared.token(&target).await? };
+    let carry = carrier(&scratch.request, buffer, || shared.timers.wall());
+    let token = if carry == Carry::Nothing { None } else { shared.token(&target).await? };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
     let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
     let parts = on_stream.then(|| over_h2::translate(&scratch.request, buffer)).flatten();
@@ -107,9 +103,11 @@ async fn attempt(
     out.clear();
     out.keep(true);
     let head = (&scratch.request, client.buffer.readable());
-    let token_at = request::write_head(out.bytes(), head, &target, token.as_deref());
+    let proof = token.as_deref().map(|token| (token, carry));
+    let token_at = request::write_head(out.bytes(), head, &target, proof);
+    let nominated = scratch.request.nominated(client.buffer.readable());
     client.buffer.consume(length);
-    let mut upload = Upload::new(asked.framing, out);
+    let mut upload = Upload::new(asked.framing, nominated, out);
     let mut calling = Calling { target, token, token_at };
     let service = match parts {
         None => checkout(shared, &calling.target).await?,
@@ -133,6 +131,13 @@ async fn attempt(
     let next = converse(shared, client, &mut upload, scratch, (asked, calling, service)).await;
     scratch.upload = upload.out;
     next
+}
+
+/// Answers a CONNECT, whose head is so long, that it has succeeded.
+fn accept_connect(client: &mut Client, length: usize) {
+    client.buffer.consume(length);
+    forward::accept_connect(client.out.bytes());
+    client.note.answered(200);
 }
 
 /// The form of the target and the authority that decides where it goes.
@@ -162,7 +167,7 @@ async fn converse(
     loop {
         service.buffer.swap_empty(&mut scratch.download);
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
-        let about = (asked, &*target);
+        let about = (asked, Some(&*target).filter(|_| shared.config.rewrite_redirects));
         let head = &mut scratch.response;
         let mut exchange =
             Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));

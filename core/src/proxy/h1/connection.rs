@@ -193,6 +193,8 @@ impl Attention {
                 return Err(Left);
             }
             self.ended = true;
+            // Nothing more comes; hundreds may leave within one while.
+            client.buffer.release();
             self.linger(client);
         }
         Ok(())

@@ -6,7 +6,7 @@ use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
 use crate::http1::{
-    Body, BodyError, Framing, Limits, ResponseHead, Version, write_chunk, write_field,
+    Body, BodyError, Framing, Limits, Nominated, ResponseHead, Version, write_chunk, write_field,
     write_last_chunk,
 };
 use crate::names::Target;
@@ -49,9 +49,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// For a request whose head is in `out`.
-    pub(super) fn new(framing: Framing, out: Outgoing) -> Upload {
-        Upload { body: Body::new(framing), out, chunked: framing == Framing::Chunked }
+    /// For a request whose head, which has nominated these names, is in `out`.
+    pub(super) fn new(framing: Framing, nominated: Nominated, out: Outgoing) -> Upload {
+        let body = Body::new(framing, nominated);
+        Upload { body, out, chunked: framing == Framing::Chunked }
     }
 
     /// Goes on with a body that began on its way to a stream; its head is in
@@ -78,7 +79,8 @@ pub(super) struct Exchange<'a> {
     pub(super) service: &'a mut H1,
     pub(super) upload: &'a mut Upload,
     pub(super) asked: &'a Asked,
-    pub(super) target: &'a Target,
+    /// The service whose redirects to itself get the app's name for it, if any.
+    pub(super) redirects: Option<&'a Target>,
     pub(super) head: &'a mut ResponseHead,
     /// Whether the app's connection may go on.
     pub(super) keep_alive: bool,
@@ -101,7 +103,7 @@ impl<'a> Exchange<'a> {
         client: &'a mut Client,
         service: &'a mut H1,
         upload: &'a mut Upload,
-        (asked, target): (&'a Asked, &'a Target),
+        (asked, redirects): (&'a Asked, Option<&'a Target>),
         head: &'a mut ResponseHead,
         (keep_alive, renewable): (bool, bool),
     ) -> Exchange<'a> {
@@ -112,7 +114,7 @@ impl<'a> Exchange<'a> {
             service,
             upload,
             asked,
-            target,
+            redirects,
             head,
             keep_alive,
             renewable,
@@ -267,7 +269,7 @@ impl<'a> Exchange<'a> {
         let out = self.client.out.bytes();
         match self.head.status {
             101 if self.asked.upgrade && self.upload.is_over() => {
-                write_interim(out, (self.head, buffer), self.target);
+                write_interim(out, (self.head, buffer));
                 self.client.note.answered(101);
                 self.service.buffer.consume(length);
                 return Err(Outcome::Switched);
@@ -275,7 +277,7 @@ impl<'a> Exchange<'a> {
             101 => return Err(Outcome::Garbled("it switched protocols unasked".to_owned())),
             status @ 100..=199 => {
                 if self.asked.version == Version::Http11 {
-                    write_interim(out, (self.head, buffer), self.target);
+                    write_interim(out, (self.head, buffer));
                 }
                 if status == 100 {
                     self.holding = None;
@@ -298,14 +300,14 @@ impl<'a> Exchange<'a> {
         let declared = (self.head.framing, self.head.status);
         let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
-        response::write_head(out, (self.head, buffer), self.asked, self.target, shape);
+        response::write_head(out, (self.head, buffer), self.asked, self.redirects, shape);
         self.client.begun = true;
         self.client.note.answered(self.head.status);
         self.refusal = may_be_refusal(self.head, buffer);
         self.keep_alive = shape.keep_alive;
         self.service_keep = self.head.keep_alive && shape.framing != Framing::UntilClose && !unsent;
         self.upload.out.keep(false);
-        let body = Body::new(shape.framing);
+        let body = Body::new(shape.framing, self.head.nominated(buffer));
         self.service.buffer.consume(length);
         self.download = if body.is_done() {
             if shape.chunked {
@@ -395,6 +397,7 @@ impl<'a> Exchange<'a> {
     /// Once the body is complete, the app has nothing to say but the next
     /// request or goodbye: an app that has left must not keep the service busy.
     fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        let had_ended = self.attention.ended();
         let watched = if self.upload.body.is_done() || self.holding.is_some() {
             self.attention.watch(context, self.client, None)
         } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
@@ -406,6 +409,10 @@ impl<'a> Exchange<'a> {
         } else {
             Ok(())
         };
+        if !had_ended && self.attention.ended() {
+            // It has left, more often than not, and gets no answer that needs it.
+            self.service.buffer.release();
+        }
         watched.map_err(|_left| Outcome::Gone)
     }
 

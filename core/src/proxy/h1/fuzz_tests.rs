@@ -25,7 +25,7 @@ impl Random {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
     }
 
-    pub(super) fn of<'a>(&mut self, list: &[&'a [u8]]) -> &'a [u8] {
+    pub(super) fn of<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.below(list.len())]
     }
 }
@@ -152,7 +152,7 @@ fn forwarded(bytes: &[u8]) -> Option<(Vec<u8>, usize, Vec<u8>)> {
     crate::http1::Target::parse(head.method.in_buffer(bytes), head.target.in_buffer(bytes)).ok()?;
     let mut out = Vec::new();
     write_head(&mut out, (&head, bytes), &target(), None);
-    let mut body = Body::new(head.framing);
+    let mut body = Body::new(head.framing, head.nominated(bytes));
     let (mut at, mut payload) = (length, Vec::new());
     while !body.is_done() {
         let rest = &bytes[at..];
@@ -340,7 +340,7 @@ fn no_response_head_breaks_the_reader() {
         if let Ok(Some(length)) = head.parse(&bytes, Limits::default()) {
             read += 1;
             assert!(length <= bytes.len() && (100..=999).contains(&head.status));
-            let mut upload = Upload::new(head.framing, Outgoing::default());
+            let mut upload = Upload::new(head.framing, head.nominated(&bytes), Outgoing::default());
             let _ = upload.body.step(&bytes[length..]);
         }
     }

@@ -1,6 +1,7 @@
 //! The proxy over real sockets, between a client and a service that say
 //! exactly the bytes a test wants.
 
+use super::timing_tests::accepted;
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
@@ -9,7 +10,7 @@ use crate::net::{
 };
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Exposition, Log};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -102,8 +103,13 @@ pub(super) fn proxy_by(clock: Arc<dyn Clock>, service: SocketAddr, forward: bool
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let drain = Drain::default();
-        let config =
-            Config { upstream: Upstream::Same, forward, refuse_pages: forward, access_log: false };
+        let config = Config {
+            upstream: Upstream::Same,
+            forward,
+            refuse_pages: forward,
+            rewrite_redirects: true,
+            access_log: false,
+        };
         let (names, tokens) = (Arc::new(One(service)), Arc::new(NoTokens));
         let (tasks, dialer) = (executing.tasks(), Arc::new(dialer));
         let proxy = Proxy::new(
@@ -163,6 +169,7 @@ pub(super) fn app(proxy: &Running) -> TcpStream {
 }
 
 pub(super) const GET: &str = "GET /a HTTP/1.1\r\nHost: hello\r\n\r\n";
+const PAY: &str = "POST /a HTTP/1.1\r\nHost: hello\r\nContent-Length: 3\r\n\r\npay";
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 pub(super) const HEAD_END: &str = "\r\n\r\n";
 
@@ -223,6 +230,36 @@ fn a_dead_pooled_connection_is_retried_and_a_fresh_one_is_not() {
 }
 
 #[test]
+fn what_may_have_been_done_is_not_repeated() {
+    let (address, _service) =
+        service(vec![vec![(HEAD_END, OK), ("pay", b"")], vec![(HEAD_END, OK)]]);
+    let proxy = proxy(address, false);
+    let mut app = app(&proxy);
+    app.write_all(GET.as_bytes()).unwrap();
+    read_until(&mut app, "ok");
+    app.write_all(PAY.as_bytes()).unwrap();
+    let refused = read_until(&mut app, "");
+    assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
+    assert_eq!(proxy.counters.upstream_connections.get(), 1);
+}
+
+#[test]
+fn a_connection_that_has_ended_is_not_taken_for_what_cannot_be_repeated() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy(listener.local_addr().unwrap(), false);
+    let mut app = app(&proxy);
+    for (asked, until) in [(GET, HEAD_END), (PAY, "pay"), (PAY, "pay")] {
+        app.write_all(asked.as_bytes()).unwrap();
+        // The one before has ended, in order, once it had answered.
+        let mut service = accepted(&listener);
+        read_until(&mut service, until);
+        service.write_all(OK).unwrap();
+        drop(service);
+        assert!(read_until(&mut app, "ok").starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_short_is_never_a_clean_end() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"[..],
@@ -236,7 +273,9 @@ fn a_body_that_is_cut_short_is_never_a_clean_end() {
         let end = app.read_to_end(&mut bytes);
         let chunked_end = bytes.ends_with(b"0\r\n\r\n");
         assert!(end.is_err() || !chunked_end, "{end:?}");
-        assert!(end.is_err(), "the app saw a clean end: {:?}", String::from_utf8_lossy(&bytes));
+        // Neither a clean end nor a connection that only falls silent.
+        let end = end.map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "{:?}", String::from_utf8_lossy(&bytes));
     }
 }
 

@@ -102,7 +102,8 @@ pub(super) async fn converse(
     (shared, mut call): (&Arc<Shared>, Call<'_>),
 ) -> Result<Carried, ProxyError> {
     let given = call.token.clone();
-    let mut side = Side::new(client, asked, !shared.drain.is_draining());
+    let body = Decoding::keeping(std::mem::take(&mut upload.body));
+    let mut side = Side::new(client, asked, body, !shared.drain.is_draining());
     let ended = side.attempt(shared, &mut call).await;
     let failure = match ended {
         Ok(None) => return Ok(Carried::Answered(side.next())),
@@ -123,7 +124,7 @@ pub(super) async fn converse(
         Failure::Gone if begun => return Ok(Carried::Answered(Next::Reset)),
         Failure::Gone => return Ok(Carried::Answered(Next::Gone)),
         Failure::Answer(error) => error,
-        Failure::Reset(reason) => call.upstream(format!("it broke the exchange off: {reason}")),
+        Failure::Reset(reason) => call.upstream(format!("it reset the stream ({reason:?})")),
     };
     if !begun {
         return Err(error);
@@ -133,8 +134,12 @@ pub(super) async fn converse(
 }
 
 impl<'a> Side<'a> {
-    fn new(client: &'a mut Client, asked: &'a Asked, keep_alive: bool) -> Side<'a> {
-        let upload = Decoding::keeping(asked.framing);
+    fn new(
+        client: &'a mut Client,
+        asked: &'a Asked,
+        upload: Decoding,
+        keep_alive: bool,
+    ) -> Side<'a> {
         let holds = asked.expects_continue && !upload.is_empty();
         let holding = holds.then(|| client.timers.patience(CONTINUE));
         Side {
@@ -281,14 +286,7 @@ impl AppSide for Side<'_> {
         }
     }
 
-    fn begin(
-        &mut self,
-        mut head: Response<()>,
-        target: &Target,
-        ended: bool,
-    ) -> Result<(), Failure> {
-        fields::clean(head.headers_mut());
-        fields::rewrite_location(head.headers_mut(), target);
+    fn begin(&mut self, head: Response<()>, target: &Target, ended: bool) -> Result<(), Failure> {
         let declared = declared(head.headers()).ok_or_else(|| {
             let (name, host) = (target.name.clone(), target.host.clone());
             let cause = "its response has an invalid Content-Length".to_owned();

@@ -52,23 +52,27 @@ impl Asked {
     }
 }
 
-/// Which field is to carry the token for this head.
-pub(super) fn carrier(head: &RequestHead, buffer: &[u8]) -> Carry {
+/// Which field is to carry the token for this head, by the wall clock `now`.
+pub(super) fn carrier(
+    head: &RequestHead,
+    buffer: &[u8],
+    now: impl FnOnce() -> SystemTime,
+) -> Carry {
     let value = |known| {
         let field = head.fields().iter().find(|field| field.known == known && !field.hop);
         field.map(|field| field.value.in_buffer(buffer))
     };
     let has_authorization = value(Known::Authorization).is_some();
-    carry(has_authorization, value(Known::ServerlessAuthorization), SystemTime::now)
+    carry(has_authorization, value(Known::ServerlessAuthorization), now)
 }
 
-/// Writes the head for `target` with `token`, and says where the token's value
-/// stands, so that it can be replaced.
+/// Writes the head for `target` with a token in the field that carries it, and
+/// says where the token's value stands, so that it can be replaced.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
     (head, buffer): (&RequestHead, &[u8]),
     target: &Target,
-    token: Option<&IdToken>,
+    token: Option<(&IdToken, Carry)>,
 ) -> Option<Range<usize>> {
     out.extend_from_slice(head.method.in_buffer(buffer));
     out.push(b' ');
@@ -77,12 +81,12 @@ pub(super) fn write_head(
     if head.host.is_none() {
         write_field(out, b"Host", target.authority.as_bytes());
     }
-    let carry = token.map_or(Carry::Nothing, |_| carrier(head, buffer));
+    let replaced = token.is_some_and(|(_, carry)| carry == Carry::Serverless);
     for field in head.fields() {
         let name = field.name.in_buffer(buffer);
         match field.known {
             Known::Host => write_field(out, name, target.authority.as_bytes()),
-            Known::ServerlessAuthorization if carry == Carry::Serverless => {}
+            Known::ServerlessAuthorization if replaced => {}
             _ if field.hop => {}
             _ => write_field(out, name, field.value.in_buffer(buffer)),
         }
@@ -96,7 +100,7 @@ pub(super) fn write_head(
     if head.upgrade {
         write_upgrade(out, head, buffer);
     }
-    let place = token.and_then(|token| {
+    let place = token.and_then(|(token, carry)| {
         let name = match carry {
             Carry::Nothing => return None,
             Carry::Authorization => AUTHORIZATION,
@@ -152,7 +156,9 @@ mod tests {
         head.parse(request.as_bytes(), Limits::default()).unwrap().unwrap();
         let token = IdToken::new("t.t.t", SystemTime::now(), None);
         let mut out = Vec::new();
-        let place = write_head(&mut out, (&head, request.as_bytes()), &target(), Some(&token));
+        let carry = carrier(&head, request.as_bytes(), SystemTime::now);
+        let proof = (carry != Carry::Nothing).then_some((&token, carry));
+        let place = write_head(&mut out, (&head, request.as_bytes()), &target(), proof);
         if let Some(at) = place.clone() {
             assert_eq!(&out[at], b"Bearer t.t.t");
         }

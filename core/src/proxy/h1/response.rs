@@ -26,15 +26,16 @@ pub(super) fn shape((declared, status): (Framing, u16), asked: &Asked, keep_aliv
     Shape { framing, chunked, keep_alive: keep_alive && (chunked || !unbounded) }
 }
 
-/// Writes a final response's head.
+/// Writes a final response's head; redirects to `redirects` get the app's name
+/// for it.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
     (head, buffer): (&ResponseHead, &[u8]),
     asked: &Asked,
-    target: &Target,
+    redirects: Option<&Target>,
     shape: Shape,
 ) {
-    write_fields(out, (head, buffer), target);
+    write_fields(out, (head, buffer), redirects);
     // A HEAD or 304 says what a GET's response would have.
     let says_so = shape.framing == Framing::None
         && head.framing == Framing::Chunked
@@ -60,13 +61,10 @@ pub(super) fn write_end(out: &mut Vec<u8>, asked: &Asked, shape: Shape) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes an interim response's head (RFC 9110 §15.2).
-pub(super) fn write_interim(
-    out: &mut Vec<u8>,
-    (head, buffer): (&ResponseHead, &[u8]),
-    target: &Target,
-) {
-    write_fields(out, (head, buffer), target);
+/// Writes an interim response's head (RFC 9110 §15.2), where no redirect has a
+/// meaning.
+pub(super) fn write_interim(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8])) {
+    write_fields(out, (head, buffer), None);
     if head.status == 101 {
         write_field(out, b"Connection", b"Upgrade");
         for field in head.fields().iter().filter(|field| field.known == Known::Upgrade) {
@@ -76,7 +74,11 @@ pub(super) fn write_interim(
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8]), target: &Target) {
+fn write_fields(
+    out: &mut Vec<u8>,
+    (head, buffer): (&ResponseHead, &[u8]),
+    redirects: Option<&Target>,
+) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "HTTP/1.1 {:03} ", head.status);
     out.extend_from_slice(head.reason.in_buffer(buffer));
@@ -84,16 +86,12 @@ fn write_fields(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8]), targe
     for field in head.fields().iter().filter(|field| !field.hop) {
         let (name, value) = (field.name.in_buffer(buffer), field.value.in_buffer(buffer));
         match field.known {
-            Known::Location => write_location(out, name, value, target),
+            Known::Location => {
+                let relocated = redirects.and_then(|target| relocated(value, target));
+                write_field(out, name, relocated.as_deref().unwrap_or(value));
+            }
             _ => write_field(out, name, value),
         }
-    }
-}
-
-fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], target: &Target) {
-    match relocated(value, target) {
-        Some(value) => write_field(out, name, &value),
-        None => write_field(out, name, value),
     }
 }
 
@@ -139,7 +137,7 @@ mod tests {
         head.parse(response.as_bytes(), Limits::default()).unwrap().unwrap();
         let shape = shape((head.framing, head.status), &asked, true);
         let mut out = Vec::new();
-        write_head(&mut out, (&head, response.as_bytes()), &asked, &target, shape);
+        write_head(&mut out, (&head, response.as_bytes()), &asked, Some(&target), shape);
         (String::from_utf8(out).unwrap(), shape)
     }
 

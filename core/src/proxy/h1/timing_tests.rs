@@ -14,7 +14,7 @@ fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-fn accepted(listener: &TcpListener) -> TcpStream {
+pub(super) fn accepted(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let begun = Instant::now();
     let stream = loop {

@@ -35,7 +35,7 @@ pub(in crate::proxy) trait AppSide {
     /// Passes an interim response on (RFC 9110 §15.2).
     fn inform(&mut self, head: Response<()>);
 
-    /// Begins the response; `ended` if there is nothing but its head.
+    /// Begins the response of `target`; `ended` if there is nothing but its head.
     ///
     /// # Errors
     /// [`Failure::Gone`], or what makes the head unfit for this app.

@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// How an exchange ends other than well.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl<'a> Call<'a> {
         fields.remove(header::HOST);
         let serverless = fields.get(fields::SERVERLESS).map(|value| value.as_bytes());
         let own = fields.contains_key(header::AUTHORIZATION);
-        let carry = policy::carry(own, serverless, SystemTime::now);
+        let carry = policy::carry(own, serverless, || shared.timers.wall());
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Call { shared, target, method: head.method, path, fields, carry, token: None }
@@ -98,6 +97,15 @@ impl<'a> Call<'a> {
             name: self.target.name.clone(),
             host: self.target.host.clone(),
             cause: cause.to_string(),
+        }
+    }
+
+    /// Takes from a final response's head what ends here, and puts the app's own
+    /// name into a redirect to the service itself.
+    pub(super) fn settle(&self, head: &mut Response<()>) {
+        fields::clean(head.headers_mut());
+        if self.shared.config.rewrite_redirects {
+            fields::rewrite_location(head.headers_mut(), &self.target);
         }
     }
 

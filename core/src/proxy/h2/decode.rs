@@ -3,7 +3,7 @@
 
 use super::head1;
 use super::intake::poll_capacity;
-use crate::http1::{Body, BodyError, Framing, write_chunk, write_last_chunk};
+use crate::http1::{Body, BodyError, write_chunk, write_last_chunk};
 use crate::net::Buffer;
 use crate::proxy::limits::{HEAD_ROOM, REPLAY};
 use bytes::Bytes;
@@ -42,9 +42,9 @@ pub(in crate::proxy) enum Undecoded {
 
 impl Decoding {
     /// The body of a response, which is not going to be sent again.
-    pub(super) fn new(framing: Framing) -> Decoding {
+    pub(super) fn new(body: Body) -> Decoding {
         Decoding {
-            body: Body::new(framing),
+            body,
             payload: 0,
             trailers: None,
             over: false,
@@ -55,8 +55,8 @@ impl Decoding {
     }
 
     /// The body of a request, which is kept while it is small.
-    pub(in crate::proxy) fn keeping(framing: Framing) -> Decoding {
-        Decoding { kept: Some(Vec::new()), ..Decoding::new(framing) }
+    pub(in crate::proxy) fn keeping(body: Body) -> Decoding {
+        Decoding { kept: Some(Vec::new()), ..Decoding::new(body) }
     }
 
     /// Whether there is no body, or none is left of one that was read.

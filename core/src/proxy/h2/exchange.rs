@@ -210,8 +210,8 @@ impl AppSide for AppStream {
         self.reply.inform(head);
     }
 
-    fn begin(&mut self, head: Response<()>, target: &Target, ended: bool) -> Result<(), Failure> {
-        self.reply.begin(head, target, ended)
+    fn begin(&mut self, head: Response<()>, _: &Target, ended: bool) -> Result<(), Failure> {
+        self.reply.begin(head, ended)
     }
 
     fn poll_download(
@@ -257,14 +257,7 @@ impl Reply {
     ///
     /// # Errors
     /// [`Failure::Gone`]
-    pub(super) fn begin(
-        &mut self,
-        mut head: Response<()>,
-        target: &Target,
-        ended: bool,
-    ) -> Result<(), Failure> {
-        fields::clean(head.headers_mut());
-        fields::rewrite_location(head.headers_mut(), target);
+    pub(super) fn begin(&mut self, head: Response<()>, ended: bool) -> Result<(), Failure> {
         self.note.answered_with(head.status().as_u16(), head.headers());
         let stream = self.respond.send_response(head, ended).map_err(|_| Failure::Gone)?;
         (self.stream, self.bare) = (Some(stream), ended);

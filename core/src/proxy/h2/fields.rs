@@ -68,7 +68,7 @@ pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
 }
 
 /// Puts the app's own name for the service into a redirect to it.
-pub(in crate::proxy) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
+pub(super) fn rewrite_location(fields: &mut HeaderMap, target: &Target) {
     let Some(location) = fields.get(header::LOCATION) else { return };
     let rewritten = relocated(location.as_bytes(), target);
     if let Some(Ok(value)) = rewritten.map(HeaderValue::try_from) {

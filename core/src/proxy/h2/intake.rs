@@ -251,6 +251,19 @@ pub(super) fn poll_capacity(
     }
 }
 
+/// What ended a stream of a service, in words for whoever called: the library
+/// speaks of errors where a peer has only left.
+pub(super) fn in_words(error: &h2::Error) -> String {
+    match error.reason() {
+        Some(reason) if error.is_remote() && error.is_go_away() => {
+            format!("it left with a GOAWAY ({reason:?})")
+        }
+        Some(reason) if error.is_remote() => format!("it reset the stream ({reason:?})"),
+        Some(_) => format!("it broke a rule of HTTP/2: {error}"),
+        None => error.to_string(),
+    }
+}
+
 /// What to tell one side of a stream that the other has broken. The same
 /// reason where the peer gave one, but never one that says that nothing is
 /// wrong: clients take it for the end of the body.

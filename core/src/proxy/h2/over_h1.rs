@@ -8,7 +8,7 @@ use super::exchange::Reply;
 use super::head1;
 use super::intake::Intake;
 use crate::http1::{
-    Framing, Limits, ResponseHead, body_of_response, write_chunk, write_last_chunk,
+    Body, Framing, Limits, Nominated, ResponseHead, body_of_response, write_chunk, write_last_chunk,
 };
 use crate::proxy::limits::{HELD, INTERIM};
 use crate::proxy::pool::H1;
@@ -54,6 +54,7 @@ enum UploadState {
 struct Heard {
     something: bool,
     interim: usize,
+    nominated: Nominated,
 }
 
 /// Sends the request and waits for the response, passing on what comes between.
@@ -82,7 +83,7 @@ pub(super) async fn begin(
     let response = response.await?;
     let to_head = call.method == Method::HEAD;
     let framing = body_of_response(head.framing, head.status, to_head);
-    let download = Decoding::new(framing);
+    let download = Decoding::new(Body::new(framing, heard.nominated));
     let keep_alive = head.keep_alive && framing != Framing::UntilClose;
     Ok(Begun { head: response, connection, upload, download, keep_alive })
 }
@@ -104,6 +105,7 @@ fn poll_head(
         if let Some(length) = parsed.map_err(|error| malformed(&error))? {
             let response = head1::response(head, readable)
                 .ok_or_else(|| malformed(&"its response has a field that HTTP/2 cannot carry"))?;
+            heard.nominated = head.nominated(readable);
             connection.buffer.consume(length);
             match head.status {
                 101 => return Poll::Ready(Err(malformed(&"it changed protocols unasked").into())),
@@ -220,9 +222,10 @@ impl Begun {
         intake: &mut Intake,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        let Begun { head, mut connection, mut upload, mut download, keep_alive } = self;
+        let Begun { mut head, mut connection, mut upload, mut download, keep_alive } = self;
         let ended = download.is_empty();
-        reply.begin(head, &call.target, ended)?;
+        call.settle(&mut head);
+        reply.begin(head, ended)?;
         let downloading = poll_fn(|context| {
             if reply.poll_gone(context).is_ready() {
                 return Poll::Ready(Err(Failure::Gone));

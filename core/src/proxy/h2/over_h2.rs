@@ -4,7 +4,7 @@
 use super::app::{AppSide, Halt};
 use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
-use super::intake::{Intake, reason_of};
+use super::intake::{Intake, in_words, reason_of};
 use crate::proxy::limits::INTERIM;
 use crate::proxy::pool::{BULK, Lease};
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub(in crate::proxy) async fn begin(
         Ok(opened) => opened,
         Err(error) => {
             let again = if reused { Again::Unsent } else { Again::Once };
-            return Err(Stop { failure: call.upstream(error).into(), again });
+            return Err(Stop { failure: call.upstream(in_words(&error)).into(), again });
         }
     };
     let mut send = Some(send).filter(|_| !ended);
@@ -134,7 +134,7 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
 
 /// What a stream that failed before its response means.
 fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop {
-    let failure = Failure::from(call.upstream(error));
+    let failure = Failure::from(call.upstream(in_words(error)));
     if error.is_reset() && error.is_remote() {
         return match error.reason() {
             Some(Reason::HTTP_1_1_REQUIRED) => {
@@ -173,7 +173,8 @@ impl Begun {
         call: &Call<'_>,
         app: &mut impl AppSide,
     ) -> Result<(), Failure> {
-        let Begun { head, body, mut send, lease } = self;
+        let Begun { mut head, body, mut send, lease } = self;
+        call.settle(&mut head);
         let mut download = Intake::new(body);
         app.begin(head, &call.target, download.is_empty())?;
         let (mut downloaded, mut widened) = (false, false);

@@ -341,6 +341,7 @@ fn again(error: &ProxyError) -> ProxyError {
                         }
                         TlsError::Host(host) => TlsError::Host(host.clone()),
                         TlsError::Certificate(cause) => TlsError::Certificate(cause.clone()),
+                        TlsError::Version(cause) => TlsError::Version(cause.clone()),
                         TlsError::Handshake(cause) => TlsError::Handshake(io(cause)),
                     };
                     DialError::Tls { address: *address, cause }

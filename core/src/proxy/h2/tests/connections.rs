@@ -1,12 +1,13 @@
 //! The pool: when connections are shared, added, left and tried again.
 
+use super::http1_apps::{CLOSE, ask};
 use super::world::{World, get, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use bytes::Bytes;
-use h2::Reason;
 use h2::server::{Builder, SendResponse};
-use http::{Request, Response};
+use h2::{Reason, SendStream};
+use http::{Method, Request, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -111,6 +112,21 @@ fn a_connection_that_goes_away_is_left_for_another() {
     assert_eq!(world.counters.upstream_connections.get(), 2);
 }
 
+#[test]
+fn a_service_that_always_goes_away_is_told_of_and_left_alone() {
+    let world = World::new(Upstream::Http2);
+    world.listen("hello", false, go_away_unread);
+    for round in 1..=3 {
+        let new = world.run(world.ask(get("http://hello/"), None));
+        let (status, new) = (new.status(), String::from_utf8(new.body).unwrap());
+        let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        assert!(status == 502 && new.contains("it left with a GOAWAY (NO_ERROR)"), "{new}");
+        assert!(old.contains(" 502 ") && old.contains("GOAWAY (NO_ERROR)"), "{old}");
+        // Each request is tried once more, and no more often.
+        assert_eq!(world.counters.upstream_connections.get(), 4 * round);
+    }
+}
+
 /// Waits for a request and answers with a GOAWAY that has processed none.
 async fn go_away_unread(mut tcp: Tcp) {
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -150,6 +166,34 @@ fn a_request_that_may_have_been_acted_on_is_not_repeated() {
     });
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_dies_with_a_connection_that_has_served_is_repeated_if_that_does_no_harm() {
+    for (method, status, times) in [(Method::PUT, 200, 3), (Method::POST, 502, 2)] {
+        let world = World::new(Upstream::Http2);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        world.listen("hello", false, move |tcp: Tcp| {
+            let count = count.clone();
+            async move {
+                let mut connection = Builder::new().handshake(TokioIo::new(tcp)).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                        // The second one: the connection goes, and no word is said.
+                        return;
+                    }
+                    let _: SendStream<Bytes> =
+                        respond.send_response(Response::new(()), true).unwrap();
+                }
+            }
+        });
+        assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+        let mut request = get("http://hello/");
+        *request.method_mut() = method.clone();
+        assert_eq!(world.run(world.ask(request, None)).status(), status, "{method}");
+        assert_eq!(asked.load(Ordering::Relaxed), times, "{method}");
+    }
 }
 
 #[test]

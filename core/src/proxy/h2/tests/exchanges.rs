@@ -333,19 +333,6 @@ fn an_asterisk_is_the_target_of_options_alone() {
 }
 
 #[test]
-fn a_redirect_to_the_service_itself_keeps_the_apps_name() {
-    let world = World::new(Upstream::Http2);
-    world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
-        let mut head = Response::builder().status(302).body(()).unwrap();
-        let here = request.uri().authority().unwrap();
-        *head.headers_mut() = fields(&[("location", &format!("http://{here}/next?a"))]);
-        respond.send_response(head, true).unwrap();
-    });
-    let heard = world.run(world.ask(get("http://hello/"), None));
-    assert_eq!(heard.field("location"), Some("http://hello/next?a"));
-}
-
-#[test]
 fn a_drain_lets_open_streams_finish_and_opens_no_others() {
     let world = World::new(Upstream::Http2);
     let (go, goes) = async_channel::bounded::<()>(1);

@@ -334,3 +334,22 @@ fn a_name_that_was_looked_up_has_its_connection() {
     });
     assert_eq!(world.counters.upstream_connections.get(), 1);
 }
+
+#[test]
+fn a_look_up_whose_warm_up_broke_is_warmed_again() {
+    for upstream in [Upstream::Same, Upstream::Http2] {
+        let world = World::new(upstream);
+        world.lead_to("hello", "panic", world.proxy, false);
+        for panics in 1..=3 {
+            world.warm("hello");
+            world.run(async {
+                while world.counters.panics.get() < panics {
+                    futures_lite::future::yield_now().await;
+                }
+            });
+            assert_eq!(world.counters.panics.get(), panics, "{upstream:?}");
+        }
+        let heard = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        assert!(heard.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{heard}");
+    }
+}

@@ -5,6 +5,7 @@ use super::http1_apps::{CLOSE, ask, connected, reply, says};
 use super::world::{World, fields, hear, read, say, send, streams, token};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
+use crate::proxy::limits::INTERIM;
 use bytes::Bytes;
 use futures_lite::AsyncReadExt;
 use h2::Reason;
@@ -108,6 +109,27 @@ fn a_body_that_is_none_is_told_and_cancelled() {
         "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ));
     assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+}
+
+#[test]
+fn interim_responses_without_end_are_a_bad_gateway() {
+    let world = World::new(Upstream::Http2);
+    let (reset, resets) = async_channel::bounded(1);
+    world.service("hello", move |_, mut respond: SendResponse<Bytes>| {
+        let reset = reset.clone();
+        async move {
+            for _ in 0..=INTERIM {
+                let interim = Response::builder().status(103).body(()).unwrap();
+                respond.send_informational(interim).unwrap();
+            }
+            let told = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+            reset.send(told.unwrap()).await.unwrap();
+        }
+    });
+    let heard = world.run(ask(&world, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n"));
+    assert_eq!(heard.matches("HTTP/1.1 103 ").count(), INTERIM);
+    assert!(heard.contains("\r\n\r\nHTTP/1.1 502 Bad Gateway\r\n"), "{heard}");
+    world.run(resets.recv()).unwrap();
 }
 
 #[test]

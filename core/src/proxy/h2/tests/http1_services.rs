@@ -1,5 +1,6 @@
 //! HTTP/2 apps with services that speak HTTP/1.1.
 
+use super::http1_apps::{CLOSE, ask};
 use super::world::{Heard, World, fields, get, hear, say, token};
 use crate::net::Tcp;
 use crate::proxy::Upstream;
@@ -163,6 +164,31 @@ fn what_is_not_http_is_a_bad_gateway() {
     let heard = world.run(world.ask(get("http://hello/"), None));
     assert_eq!(heard.status(), 502);
     assert!(heard.field("proxy-status").unwrap().contains("http_protocol_error"));
+}
+
+#[test]
+fn an_end_without_tls_ending_is_told_in_plain_words() {
+    for upstream in [Upstream::Http1, Upstream::Same] {
+        let world = World::new(upstream);
+        let acceptor = world.acceptor(&[b"http/1.1"]);
+        world.listen("hello", true, move |tcp: Tcp| {
+            let (acceptor, mut below) = (acceptor.clone(), tcp.clone());
+            async move {
+                let mut tls = acceptor.accept(tcp).await.unwrap();
+                let _ = tls.read(&mut [0; 1024]).await.unwrap();
+                below.close().await.unwrap();
+                // The other direction stays open, so that nothing is reset.
+                let _ = below.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        *world.tokens.ready.lock().unwrap() = token("ours");
+        let new = world.run(world.ask(get("http://hello/"), None));
+        let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        for told in [&old, std::str::from_utf8(&new.body).unwrap()] {
+            assert!(told.contains("it closed the connection and had not ended TLS"), "{told}");
+        }
+        assert!(new.status() == 502 && old.contains(" 502 "), "{old}");
+    }
 }
 
 #[test]

@@ -4,9 +4,12 @@
 mod bodies;
 mod connections;
 mod exchanges;
+mod handshakes;
 mod http1_apps;
 mod http1_apps_in_trouble;
 mod http1_services;
+mod nominated;
+mod redirects;
 mod timing;
 mod tokens;
 mod world;

@@ -1,10 +1,13 @@
 //! Where the token goes, and what happens when a service refuses it.
 
+use super::http1_apps::{CLOSE, ask};
 use super::world::{Heard, World, fields, get, read, send, token};
 use crate::proxy::Upstream;
+use crate::proxy::testing::Hand;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{Request, Response};
+use std::time::Duration;
 
 /// A service that answers with the credentials it got.
 fn mirror(world: &World) {
@@ -48,6 +51,27 @@ fn the_token_goes_where_the_app_has_left_room() {
         assert_eq!(seen, expected);
     }
     assert_eq!(world.counters.upstream_connections.get(), 1);
+}
+
+#[test]
+fn a_copy_grows_old_by_the_proxys_own_clock() {
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    mirror(&world);
+    *world.tokens.ready.lock().unwrap() = token("ours");
+    // It ends with the year 2099.
+    let copy = "Bearer a.eyJleHAiOjQxMDI0NDQ4MDB9.c";
+    for (years, seen) in [(0, copy), (200, "Bearer ours")] {
+        clock.pass_on_the_wall(Duration::from_secs(years * 366 * 24 * 3600));
+        let mut request = get("http://hello/");
+        *request.headers_mut() = fields(&[("x-serverless-authorization", copy)]);
+        let heard = world.run(world.ask(request, None));
+        assert_eq!(heard.field("seen-x-serverless-authorization"), Some(seen));
+        let request = format!("GET / HTTP/1.1\r\nX-Serverless-Authorization: {copy}\r\n{CLOSE}");
+        let heard = world.run(ask(&world, &request));
+        let line = format!("seen-x-serverless-authorization: {seen}\r\n");
+        assert!(heard.contains(&line), "{heard}");
+    }
 }
 
 #[test]

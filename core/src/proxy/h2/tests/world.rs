@@ -16,6 +16,7 @@ use h2::server::{Builder, SendResponse};
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, Request, Response};
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -93,6 +94,18 @@ impl World {
 
     /// The same, on a clock of the test's.
     pub fn by(clock: Arc<dyn Clock>, upstream: Upstream) -> World {
+        let config = Config {
+            upstream,
+            forward: false,
+            refuse_pages: false,
+            rewrite_redirects: true,
+            access_log: false,
+        };
+        World::with(clock, config)
+    }
+
+    /// The same, of a proxy that behaves so.
+    pub fn with(clock: Arc<dyn Clock>, config: Config) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
         let executing = Executing::new(Log::discard(), counters.clone(), failed).unwrap();
@@ -104,13 +117,15 @@ impl World {
         let roots = std::env::temp_dir().join(file);
         std::fs::write(&roots, certificate.cert.pem()).unwrap();
         let tls = Tls::new(Roots { file: Some(roots.clone()), ..Roots::default() }, Log::discard());
-        let here = Arc::new(|_| -> BoxFuture<'static, Result<Vec<_>, String>> {
-            Box::pin(async { Ok(vec!["127.0.0.1".parse().unwrap()]) })
+        let here = Arc::new(|host: String| -> BoxFuture<'static, Result<Vec<_>, String>> {
+            Box::pin(async move {
+                assert_ne!(host, "panic", "a resolver that breaks");
+                Ok(vec!["127.0.0.1".parse().unwrap()])
+            })
         });
         let dialer = Arc::new(Dialer::new(here, Vec::new(), tls, OwnAddresses::default()));
         let (names, tokens) = (Arc::<Names>::default(), Arc::<Purse>::default());
         let drain = Drain::default();
-        let config = Config { upstream, forward: false, refuse_pages: false, access_log: false };
         let (directory, purse) = (names.clone(), tokens.clone());
         let (at_work, watch) = (tasks.clone(), (drain.watch(), Arc::default()));
         let serving = Proxy::new(config, at_work, directory, purse, dialer, watch, clock);
@@ -141,12 +156,17 @@ impl World {
 
     /// Makes `name` lead to `address`.
     pub fn lead(&self, name: &str, address: SocketAddr, tls: bool) {
+        self.lead_to(name, "localhost", address, tls);
+    }
+
+    /// The same by way of `host`; the look-up of `panic` breaks.
+    pub fn lead_to(&self, name: &str, host: &str, address: SocketAddr, tls: bool) {
         let target = Target {
             name: name.to_owned(),
-            host: "localhost".to_owned(),
+            host: host.to_owned(),
             port: address.port(),
             tls,
-            authority: format!("localhost:{}", address.port()),
+            authority: format!("{host}:{}", address.port()),
             audience: tls.then(|| Arc::from("https://localhost")),
         };
         self.names.0.lock().unwrap().insert(name.to_owned(), Arc::new(target));
@@ -196,16 +216,13 @@ impl World {
 
     /// A TLS server's side that speaks `protocols`.
     pub fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let key = PrivateKeyDer::try_from(self.certificate.signing_key.serialize_der()).unwrap();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.cert.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor_of(&self.certificate, protocols)
+    }
+
+    /// Makes the proxy trust one more certificate; before its first connection.
+    pub fn trust(&self, certificate: &rcgen::Certificate) {
+        let mut roots = std::fs::OpenOptions::new().append(true).open(&self.roots).unwrap();
+        roots.write_all(certificate.pem().as_bytes()).unwrap();
     }
 
     /// An app's connection.
@@ -230,6 +247,23 @@ impl World {
         }
         Heard::all(response).await.unwrap()
     }
+}
+
+/// A TLS server's side that has this certificate and speaks `protocols`.
+pub fn acceptor_of(
+    certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    protocols: &[&[u8]],
+) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Drop for World {
