@@ -15,6 +15,9 @@ use std::task::{Context, Poll, ready};
 
 /// Frames shorter than this are joined when they wait.
 const SMALL: usize = 1024;
+/// A first piece of up to this size goes on with the head, whether the stream
+/// has room yet or not.
+const FIRST: usize = 4 * 1024;
 /// Pieces of a kept body: each may hold on to a whole read buffer.
 const KEPT_PIECES: usize = 16;
 
@@ -36,6 +39,8 @@ pub(in crate::proxy) struct Intake {
     replayed: usize,
     /// How many bytes have been passed on; what was passed on again counts once.
     passed: u64,
+    /// Room has been asked for on the stream that it goes to.
+    begun: bool,
 }
 
 /// Why a body did not arrive.
@@ -61,6 +66,7 @@ impl Intake {
             kept_bytes: 0,
             replayed: 0,
             passed: 0,
+            begun: false,
         }
     }
 
@@ -91,6 +97,7 @@ impl Intake {
             self.waiting.push_front(piece);
         }
         self.kept_bytes = 0;
+        self.begun = false;
     }
 
     /// There will be no second attempt.
@@ -216,7 +223,7 @@ impl Intake {
             if queued == 0 {
                 return Poll::Pending;
             }
-            let capacity = ready!(poll_capacity(context, to, queued))?;
+            let capacity = ready!(poll_capacity(context, to, queued, &mut self.begun))?;
             if let Some(piece) = self.next(capacity) {
                 // The end goes with the last bytes where it came with them.
                 let last = matches!(self.ending(), Some(None));
@@ -229,7 +236,10 @@ impl Intake {
     }
 }
 
-/// Waits for room for some of `wanted` bytes.
+/// Waits for room for some of `wanted` bytes, but not for the first of them
+/// where they are few; `begun` says whether these are others. A stream that has
+/// just been opened has no room before its connection's task has run, and would
+/// send its head in one record and its body in the next.
 ///
 /// # Errors
 /// [`Broken::Sink`] when the stream takes no more.
@@ -237,7 +247,11 @@ pub(super) fn poll_capacity(
     context: &mut Context<'_>,
     to: &mut SendStream<Bytes>,
     wanted: usize,
+    begun: &mut bool,
 ) -> Poll<Result<usize, Broken>> {
+    if !std::mem::replace(begun, true) && wanted <= FIRST {
+        return Poll::Ready(Ok(wanted));
+    }
     to.reserve_capacity(wanted.min(HELD));
     loop {
         let capacity = to.capacity();
