@@ -6,11 +6,11 @@
 //! stalled reader holds at most one window.
 
 use super::fields;
+use super::pieces::Pieces;
 use crate::proxy::limits::{HELD, REPLAY};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 /// Frames shorter than this are joined when they wait.
@@ -25,7 +25,7 @@ const KEPT_PIECES: usize = 16;
 #[derive(Debug)]
 pub(in crate::proxy) struct Intake {
     from: RecvStream,
-    waiting: VecDeque<Bytes>,
+    waiting: Pieces,
     /// Small frames that follow what waits.
     small: BytesMut,
     /// How the body has ended, once it has.
@@ -33,7 +33,7 @@ pub(in crate::proxy) struct Intake {
     data_over: bool,
     /// What has been passed on, for a second attempt; `None` when that is out
     /// of the question.
-    kept: Option<Vec<Bytes>>,
+    kept: Option<Pieces>,
     kept_bytes: usize,
     /// What of `waiting` had been passed on before, and its window given back.
     replayed: usize,
@@ -58,7 +58,7 @@ impl Intake {
         let end = from.is_end_stream().then_some(None);
         Intake {
             from,
-            waiting: VecDeque::new(),
+            waiting: Pieces::default(),
             small: BytesMut::new(),
             data_over: end.is_some(),
             end,
@@ -72,7 +72,7 @@ impl Intake {
 
     /// The body of a request, which is kept while it is small.
     pub(super) fn keeping(from: RecvStream) -> Intake {
-        Intake { kept: Some(Vec::new()), ..Intake::new(from) }
+        Intake { kept: Some(Pieces::default()), ..Intake::new(from) }
     }
 
     /// Whether the stream ended with its head.
@@ -92,7 +92,7 @@ impl Intake {
     /// Puts what has been passed on back to the front. Call only if it
     /// [can](Intake::can_rewind).
     pub(super) fn rewind(&mut self) {
-        for piece in self.kept.as_mut().into_iter().flat_map(|kept| kept.drain(..).rev()) {
+        while let Some(piece) = self.kept.as_mut().and_then(Pieces::pop_back) {
             self.replayed += piece.len();
             self.waiting.push_front(piece);
         }
@@ -158,9 +158,7 @@ impl Intake {
         if self.waiting.is_empty() {
             self.flush_small();
         }
-        let front = self.waiting.front_mut()?;
-        let piece =
-            if front.len() <= most { self.waiting.pop_front()? } else { front.split_to(most) };
+        let piece = self.waiting.pop_front(most)?;
         let again = piece.len().min(self.replayed);
         self.replayed -= again;
         self.passed += (piece.len() - again) as u64;
@@ -184,7 +182,7 @@ impl Intake {
         self.kept_bytes += piece.len();
         match &mut self.kept {
             Some(kept) if self.kept_bytes <= REPLAY && kept.len() < KEPT_PIECES => {
-                kept.push(piece.clone());
+                kept.push_back(piece.clone());
             }
             _ => self.kept = None,
         }
@@ -192,7 +190,7 @@ impl Intake {
 
     /// How many bytes wait to be passed on; at least the first piece of them.
     pub(super) fn queued(&self) -> usize {
-        self.waiting.front().map_or(self.small.len(), Bytes::len)
+        if self.waiting.is_empty() { self.small.len() } else { self.waiting.front_len() }
     }
 
     /// How it ended, when all has been passed on: its trailers, if it has some.
