@@ -15,6 +15,8 @@ import urllib.request
 
 HOST = "hello-123456789012.us-central1.run.app"
 SERVICE = 8443
+# The same in the clear.
+PLAIN = 8480
 METADATA = "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/identity"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -51,6 +53,15 @@ class Proxy:
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                 total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
+
+    def sleeps(self):
+        """How often its threads have had nothing to do so far."""
+        total = 0
+        for pid in self.processes():
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                status = (task / "status").read_text()
+                total += int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        return total
 
     def resident(self):
         """Resident memory in MB, of all its processes."""
@@ -116,6 +127,7 @@ SERVED = """
   http2_max_requests 1000000000; http2_max_concurrent_streams 128; sendfile on;
   server {{
     listen 127.0.0.1:{port} ssl http2 backlog=4096;
+    listen 127.0.0.1:{plain} backlog=4096;
     ssl_certificate {folder}/ca.pem; ssl_certificate_key {folder}/key.pem;
     root {folder}/www;
     location = / {{ return 200 "ok"; }}
@@ -270,14 +282,26 @@ def service(folder):
     (www / "10m").write_bytes(b"x" * 10_000_000)
     # Its worker is another user where the master is root.
     os.system(f"chmod -R a+rwX {folder}")
-    rest = SERVED.format(port=SERVICE, folder=folder)
+    rest = SERVED.format(port=SERVICE, plain=PLAIN, folder=folder)
     file = write(folder / "s.conf", NGINX.format(name="service", folder=folder, rest=rest))
     return Proxy("service", SERVICE, ["nginx", "-c", file], folder)
 
 
+def floor(folder):
+    """The program that does the least, from floor.c."""
+    program = folder / "floor"
+    if not program.exists():
+        source = pathlib.Path(__file__).with_name("floor.c")
+        command = ["cc", "-O2", "-o", program, source, "-lssl", "-lcrypto"]
+        subprocess.run(command, check=True)
+    return program
+
+
 def runsd(name, path, port, folder, *options):
-    """Starts a runsd that sends everything to the service."""
-    command = [path, "--dns=off", f"--proxy-addr=127.0.0.1:{port}", f"--ca-file={folder}/ca.pem"]
+    """Starts a runsd that sends everything to the service; `path` may be that
+    of a program and the arguments before runsd's own."""
+    program = path if isinstance(path, list) else [path]
+    command = [*program, "--dns=off", f"--proxy-addr=127.0.0.1:{port}", f"--ca-file={folder}/ca.pem"]
     command += [f"--connect-to=:443:127.0.0.1:{SERVICE}", *options, "serve"]
     return Proxy(name, port, command, folder)
 
@@ -302,6 +326,12 @@ def peers(names, folder):
             text = json.dumps(envoy(port, folder, here["token"]))
             command = [ROOT / ".venv-bench/bin/envoy", "--concurrency", "1", "-l", "error"]
             command += ["-c", write(folder / "e.json", text)]
+        elif name in ("floor", "floor-tls"):
+            command = [floor(folder), str(port)]
+            if name == "floor":
+                command += [str(PLAIN), HOST, here["token"]]
+            else:
+                command += [str(SERVICE), HOST, here["token"], folder / "ca.pem"]
         else:
             raise SystemExit(f"no such peer: {name}")
         started.append(Proxy(name, port, command, folder))

@@ -12,9 +12,14 @@ use tokio::io::ReadBuf;
 #[derive(Debug)]
 pub struct TokioIo<S> {
     stream: S,
-    /// What was read before the bridge was built; it is read first.
-    prefix: Buffer,
+    /// What has been read and not taken yet. The library's own room is not
+    /// initialised and would have to be zeroed before each look at the stream,
+    /// although most looks find nothing.
+    landed: Buffer,
 }
+
+/// The most that is read at once, in bytes: two TLS records.
+const LANDING: usize = 32 * 1024;
 
 impl<S> TokioIo<S> {
     /// Bridges `stream`.
@@ -24,7 +29,7 @@ impl<S> TokioIo<S> {
 
     /// Bridges `stream`, of which `prefix` has been read already.
     pub fn with_prefix(stream: S, prefix: Buffer) -> TokioIo<S> {
-        TokioIo { stream, prefix }
+        TokioIo { stream, landed: prefix }
     }
 }
 
@@ -34,20 +39,14 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for TokioIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let prefix = this.prefix.readable();
-        if !prefix.is_empty() {
-            let count = prefix.len().min(buffer.remaining());
-            buffer.put_slice(prefix.get(..count).unwrap_or_default());
-            this.prefix.consume(count);
-            this.prefix.release();
-            return Poll::Ready(Ok(()));
+        let TokioIo { stream, landed } = self.get_mut();
+        if landed.is_empty() {
+            ready!(landed.poll_fill(context, stream, LANDING))?;
         }
-        // Zeroes only what has never been initialised; the same memory is not
-        // zeroed again when it comes back.
-        let room = buffer.initialize_unfilled();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(context, room))?;
-        buffer.advance(read.min(buffer.remaining()));
+        let bytes = landed.readable();
+        let count = bytes.len().min(buffer.remaining());
+        buffer.put_slice(bytes.get(..count).unwrap_or_default());
+        landed.consume(count);
         Poll::Ready(Ok(()))
     }
 }

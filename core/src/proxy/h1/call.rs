@@ -114,7 +114,9 @@ async fn attempt(
         Some(parts) => {
             let mut call = Call::new(shared, calling.target.clone(), parts);
             call.token = calling.token.clone();
-            match over_h2::converse(client, &mut upload, asked, (shared, call)).await? {
+            // Boxed: connections to services of HTTP/1.1 would carry the room for it.
+            let conversing = over_h2::converse(client, &mut upload, asked, (shared, call));
+            match Box::pin(conversing).await? {
                 Carried::Answered(next) => {
                     scratch.upload = upload.out;
                     return Ok(next);

@@ -2,6 +2,7 @@
 
 use super::fields;
 use super::intake::{Broken, reason_of};
+use super::spare::Spare;
 use crate::auth::IdToken;
 use crate::names::Target;
 use crate::proxy::Shared;
@@ -38,7 +39,10 @@ pub(in crate::proxy) struct Call<'a> {
     pub(in crate::proxy) target: Arc<Target>,
     pub(super) method: Method,
     pub(super) path: PathAndQuery,
-    fields: HeaderMap,
+    /// For the first attempt.
+    fields: Option<HeaderMap>,
+    /// For the others, once there was one.
+    spare: Spare,
     pub(super) carry: Carry,
     pub(in crate::proxy) token: Option<Arc<IdToken>>,
 }
@@ -58,12 +62,27 @@ impl<'a> Call<'a> {
         let carry = policy::carry(own, serverless, || shared.timers.wall());
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Call { shared, target, method: head.method, path, fields, carry, token: None }
+        Call {
+            shared,
+            target,
+            method: head.method,
+            path,
+            fields: Some(fields),
+            spare: Spare::default(),
+            carry,
+            token: None,
+        }
     }
 
     /// The fields to send, the token among them.
-    pub(super) fn fields(&self) -> HeaderMap {
-        let mut fields = self.fields.clone();
+    pub(super) fn fields(&mut self) -> HeaderMap {
+        let mut fields = match self.fields.take() {
+            Some(fields) => {
+                self.spare = Spare::of(&fields);
+                fields
+            }
+            None => self.spare.fields(),
+        };
         if let Some(token) = &self.token {
             fields::put_token(&mut fields, self.carry, token.bearer());
         }
@@ -74,7 +93,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// If the target has an authority that is none.
-    pub(super) fn request(&self) -> Result<Request<()>, ProxyError> {
+    pub(super) fn request(&mut self) -> Result<Request<()>, ProxyError> {
         let scheme = if self.target.tls { Scheme::HTTPS } else { Scheme::HTTP };
         let authority = self.target.authority.as_str();
         let uri = Uri::builder()

@@ -27,6 +27,8 @@ pub(in crate::proxy) struct Decoding {
     again: Bytes,
     /// How many bytes have been taken from the connection's buffer.
     passed: u64,
+    /// Room has been asked for on the stream that it goes to.
+    begun: bool,
 }
 
 /// Why a body did not arrive.
@@ -51,6 +53,7 @@ impl Decoding {
             kept: None,
             again: Bytes::new(),
             passed: 0,
+            begun: false,
         }
     }
 
@@ -105,7 +108,7 @@ impl Decoding {
         let mut passed = self.kept.replace(Vec::new()).unwrap_or_default();
         passed.extend_from_slice(&self.again);
         self.again = passed.into();
-        self.over = false;
+        (self.over, self.begun) = (false, false);
     }
 
     /// There will be no second attempt.
@@ -129,7 +132,7 @@ impl Decoding {
             }
             let waiting = if self.again.is_empty() { self.payload } else { self.again.len() };
             if waiting > 0 {
-                let room = ready!(poll_capacity(context, to, waiting));
+                let room = ready!(poll_capacity(context, to, waiting, &mut self.begun));
                 let piece = self.take(buffer, room.map_err(|_| Undecoded::Sink)?.min(waiting));
                 let last = self.is_read() && self.again.is_empty() && self.trailers.is_none();
                 to.send_data(piece, last).map_err(|_| Undecoded::Sink)?;

@@ -104,10 +104,10 @@ async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Res
     loop {
         let way = H2Pool::way(shared, &call.target, attempts.avoid());
         let begun = match unless_gone(app, way).await?? {
-            Way::Http2(lease) => over_h2::begin(&call, lease, app).await.map(Begun::Http2),
+            Way::Http2(lease) => over_h2::begin(&mut call, lease, app).await.map(Begun::Http2),
             Way::Http1(connection) => {
                 let AppStream { reply, upload } = &mut *app;
-                let begun = over_h1::begin(&call, connection, upload, reply).await;
+                let begun = over_h1::begin(&mut call, connection, upload, reply).await;
                 begun.map(|begun| Begun::Http1(Box::new(begun)))
             }
         };

@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 
 /// Writes the request's head; `ended` if no body follows. Says whether the body
 /// is to be chunked.
-pub(super) fn write_request(out: &mut Vec<u8>, call: &Call<'_>, ended: bool) -> bool {
+pub(super) fn write_request(out: &mut Vec<u8>, call: &mut Call<'_>, ended: bool) -> bool {
     let mut fields = call.fields();
     out.extend_from_slice(call.method.as_str().as_bytes());
     out.push(b' ');

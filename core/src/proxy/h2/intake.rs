@@ -6,15 +6,18 @@
 //! stalled reader holds at most one window.
 
 use super::fields;
+use super::pieces::Pieces;
 use crate::proxy::limits::{HELD, REPLAY};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 /// Frames shorter than this are joined when they wait.
 const SMALL: usize = 1024;
+/// A first piece of up to this size goes on with the head, whether the stream
+/// has room yet or not.
+const FIRST: usize = 4 * 1024;
 /// Pieces of a kept body: each may hold on to a whole read buffer.
 const KEPT_PIECES: usize = 16;
 
@@ -22,7 +25,7 @@ const KEPT_PIECES: usize = 16;
 #[derive(Debug)]
 pub(in crate::proxy) struct Intake {
     from: RecvStream,
-    waiting: VecDeque<Bytes>,
+    waiting: Pieces,
     /// Small frames that follow what waits.
     small: BytesMut,
     /// How the body has ended, once it has.
@@ -30,12 +33,14 @@ pub(in crate::proxy) struct Intake {
     data_over: bool,
     /// What has been passed on, for a second attempt; `None` when that is out
     /// of the question.
-    kept: Option<Vec<Bytes>>,
+    kept: Option<Pieces>,
     kept_bytes: usize,
     /// What of `waiting` had been passed on before, and its window given back.
     replayed: usize,
     /// How many bytes have been passed on; what was passed on again counts once.
     passed: u64,
+    /// Room has been asked for on the stream that it goes to.
+    begun: bool,
 }
 
 /// Why a body did not arrive.
@@ -53,7 +58,7 @@ impl Intake {
         let end = from.is_end_stream().then_some(None);
         Intake {
             from,
-            waiting: VecDeque::new(),
+            waiting: Pieces::default(),
             small: BytesMut::new(),
             data_over: end.is_some(),
             end,
@@ -61,12 +66,13 @@ impl Intake {
             kept_bytes: 0,
             replayed: 0,
             passed: 0,
+            begun: false,
         }
     }
 
     /// The body of a request, which is kept while it is small.
     pub(super) fn keeping(from: RecvStream) -> Intake {
-        Intake { kept: Some(Vec::new()), ..Intake::new(from) }
+        Intake { kept: Some(Pieces::default()), ..Intake::new(from) }
     }
 
     /// Whether the stream ended with its head.
@@ -86,11 +92,12 @@ impl Intake {
     /// Puts what has been passed on back to the front. Call only if it
     /// [can](Intake::can_rewind).
     pub(super) fn rewind(&mut self) {
-        for piece in self.kept.as_mut().into_iter().flat_map(|kept| kept.drain(..).rev()) {
+        while let Some(piece) = self.kept.as_mut().and_then(Pieces::pop_back) {
             self.replayed += piece.len();
             self.waiting.push_front(piece);
         }
         self.kept_bytes = 0;
+        self.begun = false;
     }
 
     /// There will be no second attempt.
@@ -151,9 +158,7 @@ impl Intake {
         if self.waiting.is_empty() {
             self.flush_small();
         }
-        let front = self.waiting.front_mut()?;
-        let piece =
-            if front.len() <= most { self.waiting.pop_front()? } else { front.split_to(most) };
+        let piece = self.waiting.pop_front(most)?;
         let again = piece.len().min(self.replayed);
         self.replayed -= again;
         self.passed += (piece.len() - again) as u64;
@@ -177,7 +182,7 @@ impl Intake {
         self.kept_bytes += piece.len();
         match &mut self.kept {
             Some(kept) if self.kept_bytes <= REPLAY && kept.len() < KEPT_PIECES => {
-                kept.push(piece.clone());
+                kept.push_back(piece.clone());
             }
             _ => self.kept = None,
         }
@@ -185,7 +190,7 @@ impl Intake {
 
     /// How many bytes wait to be passed on; at least the first piece of them.
     pub(super) fn queued(&self) -> usize {
-        self.waiting.front().map_or(self.small.len(), Bytes::len)
+        if self.waiting.is_empty() { self.small.len() } else { self.waiting.front_len() }
     }
 
     /// How it ended, when all has been passed on: its trailers, if it has some.
@@ -216,7 +221,7 @@ impl Intake {
             if queued == 0 {
                 return Poll::Pending;
             }
-            let capacity = ready!(poll_capacity(context, to, queued))?;
+            let capacity = ready!(poll_capacity(context, to, queued, &mut self.begun))?;
             if let Some(piece) = self.next(capacity) {
                 // The end goes with the last bytes where it came with them.
                 let last = matches!(self.ending(), Some(None));
@@ -229,7 +234,10 @@ impl Intake {
     }
 }
 
-/// Waits for room for some of `wanted` bytes.
+/// Waits for room for some of `wanted` bytes, but not for the first of them
+/// where they are few; `begun` says whether these are others. A stream that has
+/// just been opened has no room before its connection's task has run, and would
+/// send its head in one record and its body in the next.
 ///
 /// # Errors
 /// [`Broken::Sink`] when the stream takes no more.
@@ -237,7 +245,11 @@ pub(super) fn poll_capacity(
     context: &mut Context<'_>,
     to: &mut SendStream<Bytes>,
     wanted: usize,
+    begun: &mut bool,
 ) -> Poll<Result<usize, Broken>> {
+    if !std::mem::replace(begun, true) && wanted <= FIRST {
+        return Poll::Ready(Ok(wanted));
+    }
     to.reserve_capacity(wanted.min(HELD));
     loop {
         let capacity = to.capacity();

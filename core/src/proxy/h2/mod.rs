@@ -17,6 +17,8 @@ pub(super) mod head1;
 mod intake;
 mod over_h1;
 mod over_h2;
+mod pieces;
+mod spare;
 
 pub(super) use app::{AppSide, Halt, unless_gone};
 pub(super) use attempts::Attempts;

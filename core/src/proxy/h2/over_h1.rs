@@ -62,7 +62,7 @@ struct Heard {
 /// # Errors
 /// [`Stop`]; the connection is gone then.
 pub(super) async fn begin(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     mut connection: H1,
     intake: &mut Intake,
     reply: &mut Reply,
@@ -138,7 +138,7 @@ fn poll_head(
 }
 
 impl Upload {
-    fn new(call: &Call<'_>, ended: bool) -> Upload {
+    fn new(call: &mut Call<'_>, ended: bool) -> Upload {
         let mut out = Vec::with_capacity(2048);
         let chunked = head1::write_request(&mut out, call, ended);
         let state = if ended { UploadState::Ending } else { UploadState::Going };

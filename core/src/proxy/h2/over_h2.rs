@@ -37,7 +37,7 @@ enum Ended {
 /// # Errors
 /// [`Stop`], after which the stream is reset.
 pub(in crate::proxy) async fn begin(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     lease: Lease,
     app: &mut impl AppSide,
 ) -> Result<Begun, Stop> {

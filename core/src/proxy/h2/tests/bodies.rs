@@ -1,12 +1,17 @@
 //! Large bodies, and readers that stall.
 
-use super::world::{World, get, read, send};
+use super::super::intake::Intake;
+use super::world::{World, get, read, send, streams};
+use crate::net::{Tcp, TcpListener, TokioIo};
 use crate::proxy::Upstream;
 use bytes::Bytes;
-use h2::server::SendResponse;
+use h2::client;
+use h2::server::{Builder, SendResponse};
 use http::{Request, Response};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 const LARGE: usize = 10 * 1024 * 1024;
 
@@ -144,4 +149,57 @@ fn tiny_messages_to_a_slow_reader_do_not_kill_the_connection() {
         let body = read(response.body_mut()).await.unwrap();
         assert_eq!(body.len(), MESSAGES * 7);
     });
+}
+
+/// Two ends of one connection.
+async fn pair() -> (Tcp, Tcp) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let near = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+/// Whether a body of `length` bytes that is all there is passed on to a stream
+/// whose connection has not had its turn since it was opened.
+fn goes_at_once(length: usize) -> bool {
+    let world = World::new(Upstream::Http2);
+    let (told, told_of) = async_channel::bounded(1);
+    let (tasks, body) = (world.tasks.clone(), pattern(length));
+    world.run(async move {
+        let (app, service) = pair().await;
+        let handle = move |request: Request<h2::RecvStream>, _: SendResponse<Bytes>| {
+            let told = told.clone();
+            async move {
+                let mut intake = Intake::keeping(request.into_body());
+                let arrived = |context: &mut Context<'_>| {
+                    intake.poll_fetch(context).unwrap();
+                    if intake.queued() < length { Poll::Pending } else { Poll::Ready(()) }
+                };
+                poll_fn(arrived).await;
+                let (near, _far) = pair().await;
+                let opening = client::handshake(TokioIo::new(near));
+                let (mut sender, _connection) = opening.await.unwrap();
+                let (_, mut stream) = sender.send_request(get("http://a/"), false).unwrap();
+                let once = poll_fn(|context| {
+                    Poll::Ready(intake.poll_forward(context, &mut stream).is_ready())
+                });
+                told.send(once.await).await.unwrap();
+            }
+        };
+        tasks.spawn(
+            "streams",
+            streams(TokioIo::new(service), Builder::new(), tasks.clone(), handle),
+        );
+        let (sender, connection) = client::handshake(TokioIo::new(app)).await.unwrap();
+        tasks.spawn("an app", async move { connection.await.unwrap_or_default() });
+        let mut sender = sender.ready().await.unwrap();
+        let (_response, mut stream) = sender.send_request(get("http://b/"), false).unwrap();
+        stream.send_data(body, true).unwrap();
+        told_of.recv().await.unwrap()
+    })
+}
+
+#[test]
+fn a_small_body_goes_with_its_head_and_a_large_one_waits_for_room() {
+    assert!(goes_at_once(15));
+    assert!(!goes_at_once(8 * 1024));
 }
