@@ -1,6 +1,6 @@
 //! What the HTTP library refuses, misreads or hides of an answer's head: HTTP/1.0,
-//! statuses that it has no name for, a body that ends with the connection, a date
-//! that is missing, and HTTP/2. So the head is read here first, and handed on in a
+//! interim answers, statuses that it has no name for, a body that ends with the
+//! connection, a date that is missing, and HTTP/2. So the head is read here first, and handed on in a
 //! form that the library takes.
 
 use futures_lite::{AsyncRead, AsyncReadExt};
@@ -34,8 +34,8 @@ pub(super) struct Begun {
     pub(super) status: Option<u16>,
 }
 
-/// Reads a head and, where only the end of the connection ends the body, as much
-/// of that as `limit` bytes and one more.
+/// Reads the head of the final answer, past interim ones, and, where only the end
+/// of the connection ends the body, as much of that as `limit` bytes and one more.
 ///
 /// # Errors
 /// What reading says; [`OnlyHttp2`], as the source of `InvalidData`. What else is
@@ -43,25 +43,33 @@ pub(super) struct Begun {
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> io::Result<Begun> {
     let mut bytes = Vec::new();
     let mut piece = [0; 2048];
+    let mut interim = 0;
     let end = loop {
-        if let Some(end) = end_of_head(&bytes) {
-            break end;
+        let head = bytes.get(interim..).unwrap_or_default();
+        match end_of_head(head) {
+            Some(end) if is_interim(status_of(head)) => {
+                interim += end;
+                continue;
+            }
+            Some(end) => break end,
+            None => {}
         }
         if begins_http2(&bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, OnlyHttp2));
         }
         let read = if bytes.len() > HEAD { 0 } else { stream.read(&mut piece).await? };
         if read == 0 {
+            bytes.drain(..interim);
             return Ok(Begun { bytes, dated: false, status: None });
         }
         bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
     };
+    bytes.drain(..interim);
     let head = bytes.get(..end).unwrap_or_default();
     let dated = has(head, "date");
     let unframed = !has(head, "content-length") && !has(head, "transfer-encoding");
     let begin = head.iter().position(|byte| *byte == b'\n').map_or(end, |at| at + 1);
-    let code = head.get(9..12).unwrap_or_default();
-    let status = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok());
+    let status = status_of(head);
     if unframed && !matches!(status, Some(204 | 304)) {
         let come = (bytes.len() - end) as u64;
         stream.take((limit + 1).saturating_sub(come)).read_to_end(&mut bytes).await?;
@@ -78,6 +86,16 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), limit: u64) -> i
         rest.copy_from_slice(b"00");
     }
     Ok(Begun { bytes, dated, status })
+}
+
+/// The code of its status line, if it has one.
+fn status_of(head: &[u8]) -> Option<u16> {
+    std::str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
+}
+
+/// Whether another answer follows (RFC 9110 §15.2); not where the protocol changes.
+fn is_interim(status: Option<u16>) -> bool {
+    status.is_some_and(|code| (100..200).contains(&code) && code != 101)
 }
 
 /// Behind the empty line.
@@ -157,6 +175,20 @@ mod tests {
         let begun = block_on(read(&mut long, 10)).unwrap();
         assert!(long.len() > 1000, "no more is read than shows that it is over the limit");
         assert!(begun.bytes.len() > 30);
+    }
+
+    #[test]
+    fn interim_answers_are_read_past_and_are_no_body() {
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\nDate: x\r\n\r\n";
+        let answer = format!("HTTP/1.1 100 Continue\r\n\r\n{hints}{ok}");
+        assert_eq!(handed_on(answer.as_bytes()), (ok.to_owned(), false));
+        assert_eq!(handed_on(hints.as_bytes()), (String::new(), false));
+        // All of them together may be as long as one head.
+        let endless = hints.repeat(3 * HEAD / hints.len());
+        let mut rest = endless.as_bytes();
+        block_on(read(&mut rest, 10)).unwrap();
+        assert!(rest.len() > HEAD);
     }
 
     #[test]
