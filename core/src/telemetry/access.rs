@@ -116,14 +116,13 @@ impl fmt::Display for Access<'_> {
     }
 }
 
-/// A request's URL as it may be shown: without the values of its query, user
-/// information and characters that no URL has. `target` is what stands in the
-/// request, `host` what it names beside it.
+/// A request's URL as it may be shown: without the values of its query and its
+/// fragment, user information and characters that no URL has. `target` is what
+/// stands in the request, `host` what it names beside it.
 pub fn visible_url(host: &[u8], target: &[u8]) -> String {
-    let (place, query) = match target.iter().position(|byte| *byte == b'?') {
-        Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
-        None => (target, None),
-    };
+    let at = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+    let (place, behind) = target.split_at_checked(at).unwrap_or((target, b""));
+    let pairs = behind.split_first().map(|(mark, all)| (char::from(*mark), all));
     let mut url = String::with_capacity(host.len() + target.len() + 8);
     if place.starts_with(b"/") || place == b"*" || place.is_empty() {
         url.push_str("http://");
@@ -138,8 +137,12 @@ pub fn visible_url(host: &[u8], target: &[u8]) -> String {
         push(&mut url, without_user(authority));
         push(&mut url, path);
     }
-    for (index, pair) in query.into_iter().flat_map(|all| all.split(|b| *b == b'&')).enumerate() {
-        url.push(if index == 0 { '?' } else { '&' });
+    let pairs = pairs.into_iter().flat_map(|(mark, all)| {
+        let marks = std::iter::once(mark).chain(std::iter::repeat('&'));
+        marks.zip(all.split(|byte| *byte == b'&'))
+    });
+    for (mark, pair) in pairs {
+        url.push(mark);
         // A piece without a name is all value.
         if let Some(at) = pair.iter().position(|byte| *byte == b'=') {
             push(&mut url, pair.get(..at).unwrap_or_default());
@@ -257,6 +260,10 @@ mod tests {
             ("hello:80", "/?sekret", "http://hello:80/?*"),
             ("hello", "/?", "http://hello/?"),
             ("hello", "/?&a=b?c=d&&", "http://hello/?&a=*&&"),
+            ("hello", "/a#token=sekret&sekret", "http://hello/a#token=*&*"),
+            ("hello", "/a?b=c#token=sekret", "http://hello/a?b=*"),
+            ("h", "http://hello/#sekret", "http://hello/#*"),
+            ("h", "http://hello#sekret", "http://hello#*"),
             ("h", "http://user:sekret@hello/x@y?z=1", "http://hello/x@y?z=*"),
             ("h", "sekret@hello:443", "hello:443"),
             ("user:sekret@hello", "/x@y", "http://hello/x@y"),
