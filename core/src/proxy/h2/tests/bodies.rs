@@ -203,3 +203,29 @@ fn a_small_body_goes_with_its_head_and_a_large_one_waits_for_room() {
     assert!(goes_at_once(15));
     assert!(!goes_at_once(8 * 1024));
 }
+
+#[test]
+fn a_small_body_waits_for_a_service_that_has_no_room_for_it() {
+    let world = World::new(Upstream::Http2);
+    world.listen("hello", false, |tcp: Tcp| async move {
+        let mut builder = Builder::new();
+        builder.initial_window_size(0);
+        let mut connection = builder.handshake(TokioIo::new(tcp)).await.unwrap();
+        // Whoever has this answer knows the settings.
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let _: h2::SendStream<Bytes> = respond.send_response(Response::new(()), true).unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        connection.set_initial_window_size(2).unwrap();
+        let serving = async {
+            let body = read(&mut request.into_body()).await.unwrap();
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(body.into(), true).unwrap();
+        };
+        let driving = async { while connection.accept().await.is_some() {} };
+        futures_lite::future::zip(serving, driving).await;
+    });
+    assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+    let request = Request::post("http://hello/").body(()).unwrap();
+    assert_eq!(world.run(world.ask(request, Some(b"small"))).body, b"small");
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+}
