@@ -6,13 +6,41 @@ use super::error::{About, ProxyError};
 use crate::cloudrun;
 use crate::http1::{Known, ResponseHead};
 use crate::names::Target;
+use crate::telemetry::Log;
 use http::{HeaderMap, StatusCode, header};
-use std::sync::PoisonError;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::verdict::is_invalid_token;
 
 /// Refusals that are remembered as told.
 const TOLD: usize = 256;
+
+/// The refusals that the log has been told of: each a host and a status.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<HashSet<(String, u16)>>);
+
+impl Refusals {
+    /// Tells of one what `text` says of it, if that is anything, once.
+    fn tell(&self, log: &Log, (host, status): (&str, u16), text: impl FnOnce() -> Option<String>) {
+        let refusal = (host.to_owned(), status);
+        {
+            let mut told = self.told();
+            if told.len() >= TOLD || !told.insert(refusal.clone()) {
+                return;
+            }
+        }
+        let Some(text) = text() else { return };
+        if !log.warn_of("proxy", "refusals", format_args!("{text}")) {
+            // Many others have just been told of: its turn comes.
+            self.told().remove(&refusal);
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<(String, u16)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Shared {
     /// What is known of a call to `target`, for an error that names it.
@@ -33,16 +61,9 @@ impl Shared {
     /// A service has answered with a status that the platform may have given in
     /// its place: said once for each service and status. The answer passes.
     pub(super) fn refused(&self, target: &Target, status: u16) {
-        {
-            let mut told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.len() >= TOLD || !told.insert((target.host.clone(), status)) {
-                return;
-            }
-        }
-        let caller = self.caller(target);
-        if let Some(text) = cloudrun::refusal(status, target, caller.as_deref()) {
-            self.tasks.log().warn("proxy", format_args!("{text}"));
-        }
+        self.refusals.tell(self.tasks.log(), (&target.host, status), || {
+            cloudrun::refusal(status, target, self.caller(target).as_deref())
+        });
     }
 
     /// Tells the log of an error that the proxy answers with. What the app alone
@@ -98,7 +119,34 @@ fn is_page(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::http1::Limits;
+    use crate::telemetry::{Level, Record, Sink};
     use http::HeaderValue;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_refusal_is_told_once_and_one_that_was_held_back_when_its_turn_comes() {
+        let (begin, passed) = (Instant::now(), Arc::<Mutex<Duration>>::default());
+        let (told, clock) = (Arc::<Mutex<Vec<String>>>::default(), passed.clone());
+        let telling = told.clone();
+        let say = move |record: &Record<'_>| telling.lock().unwrap().push(record.message.into());
+        let now = move || begin + *clock.lock().unwrap();
+        let log = Log::new(Level::Warn, Sink::Callback(Box::new(say)), now);
+        let refusals = Refusals::default();
+        for (minute, sum) in [(0, 20), (0, 20), (1, 30), (2, 30)] {
+            *passed.lock().unwrap() = Duration::from_secs(60 * minute);
+            for number in 0..30 {
+                let host = format!("host-{number}");
+                refusals.tell(&log, (&host, 403), || Some(format!("refused by {host}")));
+            }
+            let told = told.lock().unwrap();
+            let mut hosts: Vec<_> = told.iter().filter(|said| said.starts_with("ref")).collect();
+            assert_eq!(hosts.len(), sum, "{hosts:?}");
+            hosts.sort();
+            hosts.dedup();
+            assert_eq!(hosts.len(), sum, "each once");
+        }
+    }
 
     #[test]
     fn what_may_be_the_platforms_is_told_from_a_services_own() {

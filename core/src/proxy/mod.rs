@@ -25,9 +25,8 @@ use crate::auth::Tokens;
 use crate::cloudrun::Traces;
 use crate::names::{Directory, Target};
 use crate::net::{BoxFuture, Buffer, Clock, Dialer, Tasks, Tcp, TcpListener, Watch};
-use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The HTTP version for services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +72,7 @@ struct Shared {
     drain: Watch,
     timers: timers::Timers,
     traces: Arc<Traces>,
-    /// The refusals that the log has been told of.
-    refusals: Mutex<HashSet<(String, u16)>>,
+    refusals: explain::Refusals,
 }
 
 impl Proxy {
@@ -100,7 +98,7 @@ impl Proxy {
             drain,
             timers,
             traces,
-            refusals: Mutex::default(),
+            refusals: explain::Refusals::default(),
         }))
     }
 

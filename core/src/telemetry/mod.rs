@@ -75,11 +75,12 @@ impl Log {
 
     /// Writes one record. What was said within the last minute is counted
     /// instead, and so are many different ones of one kind; whoever looks for
-    /// something odd (a log of the level `Debug`) is told everything.
-    fn write(&self, source: Source, message: fmt::Arguments<'_>) {
+    /// something odd (a log of the level `Debug`) is told everything. `false`: it
+    /// was only counted.
+    fn write(&self, source: Source, message: fmt::Arguments<'_>) -> bool {
         let Source { level, room, .. } = source;
         if !self.enabled(level) {
-            return;
+            return true;
         }
         let message = message.to_string();
         if !self.enabled(Level::Debug) {
@@ -88,10 +89,11 @@ impl Log {
             let said = self.repeats().admit(source, &message, now, &mut due);
             due.iter().for_each(|repeated| self.tell(repeated));
             if !said {
-                return;
+                return false;
             }
         }
         self.put(level, room, &message, None);
+        true
     }
 
     /// Writes what is known of one request, whatever the level: the access log
@@ -151,9 +153,15 @@ impl Log {
     }
 
     /// The same, where what is not runsd's to choose may make it come in many
-    /// variants: `kind` is what they have in common.
-    pub fn warn_of(&self, room: &'static str, kind: &'static str, message: fmt::Arguments<'_>) {
-        self.write(Source { level: Level::Warn, room, kind }, message);
+    /// variants: `kind` is what they have in common. `false`: it was held back,
+    /// because it or many of its kind have just been said.
+    pub fn warn_of(
+        &self,
+        room: &'static str,
+        kind: &'static str,
+        message: fmt::Arguments<'_>,
+    ) -> bool {
+        self.write(Source { level: Level::Warn, room, kind }, message)
     }
 
     /// A milestone: started, stopped, mode chosen.
