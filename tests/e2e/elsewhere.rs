@@ -48,10 +48,12 @@ fn with_nothing_configured_the_command_runs_unchanged() {
     let ran = running.wait();
     assert_eq!(ran.ok().lines().next(), Some(pid.as_str()), "by exec: one process");
     assert!(!ran.out.to_ascii_lowercase().contains("_proxy="), "{}", ran.out);
-    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
-    assert!(ran.err.starts_with("runsd: warning: names of services lead nowhere"), "{}", ran.err);
+    assert_eq!(ran.err, "");
     let resolv_conf = before.unwrap_or_default();
     assert!(ran.out.as_bytes().ends_with(&resolv_conf), "{}", ran.out);
+    let ran = run(&["--log-level", "debug"], &["true"]);
+    assert_eq!((ran.ok(), ran.err.lines().count()), ("", 1), "{ran:#?}");
+    assert!(ran.err.contains("nothing to do here; the mode is off"), "{ran:#?}");
 }
 
 #[test]

@@ -221,20 +221,8 @@ fn where_there_is_nothing_to_do_one_debug_line_says_so() {
 }
 
 #[test]
-fn a_laptop_without_a_route_is_told_once_why_names_lead_nowhere() {
+fn a_sidecar_with_nothing_to_serve_says_so_in_one_line() {
     let world = World::new(Options { laptop: Some(Login::None), ..Options::default() });
-    let ran = world.run(&[], &["curl", "-sS", "http://hello/"]);
-    assert_eq!(ran.code, Some(6), "the app's own code: {ran:#?}");
-    let warnings: Vec<&str> =
-        ran.err.lines().filter(|line| line.starts_with("runsd: warning: ")).collect();
-    let [warning] = warnings[..] else { panic!("{ran:#?}") };
-    for part in ["not Cloud Run", "--route NAME=", "runsd doctor", "--mode off"] {
-        assert!(warning.contains(part), "{part}: {warning}");
-    }
-    for silent in [["--mode", "off"], ["--log-level", "error"]] {
-        assert_eq!(world.run(&silent, &["true"]).err, "", "{silent:?}");
-    }
-    // A sidecar with nothing to serve says one thing too.
     let ran = world.run_plain(&["serve"]);
     assert_eq!((ran.code, ran.err.lines().count()), (Some(2), 1), "{ran:#?}");
 }

@@ -282,5 +282,8 @@ fn without_rights_the_proxy_mode_serves_an_unprivileged_user() {
     assert_eq!(ran.err.matches("proxy mode instead of full mode").count(), 1, "{}", ran.err);
     // The doctor says the same, in the line about it.
     let mode = examined.ok().lines().find(|line| line.contains("  mode  ")).expect("the mode");
-    assert!(mode.starts_with("WARNING  mode ") && mode.contains("proxy mode, because"), "{mode}");
+    assert!(
+        mode.starts_with("WARNING  mode ") && mode.contains("proxy mode instead of full mode"),
+        "{mode}"
+    );
 }
