@@ -83,17 +83,22 @@ impl H1 {
     }
 
     /// Whether nothing has come: an end, an alert or surplus bytes make it
-    /// useless. Does not wait. The reactor watches from the first time on;
-    /// `idle` for a while, the kernel is asked all the same.
-    fn is_quiet(&mut self, idle: Duration) -> bool {
+    /// useless. Does not wait.
+    fn is_quiet(&mut self) -> bool {
         if !self.buffer.is_empty() {
             return false;
         }
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
+    }
+
+    /// The same of one that was quiet, and has been `idle` since: TLS has kept
+    /// nothing back, so that the reactor's word does where it is fresh.
+    fn is_still_quiet(&mut self, idle: Duration) -> bool {
         if idle > FRESH {
             self.stream.look_again();
         }
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
+        !self.stream.tcp().has_news() || self.is_quiet()
     }
 }
 
@@ -117,7 +122,7 @@ impl H1Pool {
         while let Some(Idle { mut connection, since }) = connections.pop() {
             let age = self.age(since);
             let fits = age < IDLE && connection.stream.is_tls() == target.tls;
-            if fits && connection.is_quiet(age) {
+            if fits && connection.is_still_quiet(age) {
                 return Some(connection);
             }
         }
@@ -127,7 +132,7 @@ impl H1Pool {
     /// Keeps a connection on which an exchange has ended well.
     pub(in crate::proxy) fn put(&self, target: &Target, mut connection: H1) {
         // From here on the reactor watches for an end.
-        if !connection.is_quiet(Duration::ZERO) {
+        if !connection.is_quiet() {
             return;
         }
         connection.buffer.release();
