@@ -6,7 +6,6 @@
 use super::{IdToken, TokenError, TokenSource, Tokens, jittered};
 use crate::net::{BoxFuture, Clock, Tasks};
 use futures_lite::FutureExt;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,9 @@ struct Inner {
     source: Arc<dyn TokenSource>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
-    entries: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+    /// Sorted by audience: among the few that an app has, one is found sooner than
+    /// it would be hashed.
+    entries: RwLock<Vec<Arc<Entry>>>,
 }
 
 struct Entry {
@@ -66,6 +67,11 @@ impl Entry {
     }
 }
 
+/// The place of an audience, or where it belongs.
+fn place(entries: &[Arc<Entry>], audience: &str) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| (*entry.audience).cmp(audience))
+}
+
 impl TokenCache {
     /// An empty cache over `source`.
     pub fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, tasks: Tasks) -> TokenCache {
@@ -78,7 +84,8 @@ impl TokenCache {
     }
 
     fn known(&self, audience: &str) -> Option<Arc<Entry>> {
-        self.0.entries.read().unwrap_or_else(PoisonError::into_inner).get(audience).cloned()
+        let entries = self.0.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(place(&entries, audience).ok()?).cloned()
     }
 
     fn entry(&self, audience: &str) -> Arc<Entry> {
@@ -86,13 +93,16 @@ impl TokenCache {
             return entry;
         }
         let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= ENTRIES && !entries.contains_key(audience) {
-            let oldest = entries.values().min_by_key(|entry| entry.state().used);
-            if let Some(audience) = oldest.map(|entry| entry.audience.clone()) {
-                entries.remove(&audience);
+        // Somebody else may have entered it meanwhile.
+        if let Some(entry) = place(&entries, audience).ok().and_then(|at| entries.get(at)) {
+            return entry.clone();
+        }
+        if entries.len() >= ENTRIES {
+            let oldest = entries.iter().enumerate().min_by_key(|(_, entry)| entry.state().used);
+            if let Some(at) = oldest.map(|(at, _)| at) {
+                entries.remove(at);
             }
         }
-        let audience: Arc<str> = audience.into();
         let state = State {
             token: None,
             fetch: None,
@@ -103,10 +113,10 @@ impl TokenCache {
             renewed: None,
             refreshing: false,
         };
-        entries
-            .entry(audience.clone())
-            .or_insert_with(|| Arc::new(Entry { audience, state: Mutex::new(state) }))
-            .clone()
+        let entry = Arc::new(Entry { audience: audience.into(), state: Mutex::new(state) });
+        let at = place(&entries, audience).unwrap_or_else(|at| at);
+        entries.insert(at, entry.clone());
+        entry
     }
 
     fn left(&self, token: &IdToken) -> Duration {

@@ -4,7 +4,6 @@ use super::place::Place;
 use super::urls::Service;
 use crate::names::{Directory, Grammar, Kind, Name, Refusal, Route, Target, is_project_number};
 use crate::net::BoxFuture;
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Hosts kept with their answer; an app that calls more pays for the look-up.
@@ -62,13 +61,22 @@ pub struct CloudRunDirectory {
 /// The rules in force, and the answers they have given.
 struct Book {
     rules: Arc<Rules>,
-    kept: HashMap<String, Arc<Target>>,
+    /// Sorted by host: among the few that an app calls, one is found sooner than
+    /// it would be hashed.
+    kept: Vec<(String, Arc<Target>)>,
+}
+
+impl Book {
+    /// The place of a host's answer, or where it belongs.
+    fn place(&self, host: &str) -> Result<usize, usize> {
+        self.kept.binary_search_by(|(kept, _)| kept.as_str().cmp(host))
+    }
 }
 
 impl CloudRunDirectory {
     /// A directory over a grammar, the user's rules and our place.
     pub fn new(grammar: Grammar, rules: Rules, place: Arc<Place>) -> CloudRunDirectory {
-        let book = Book { rules: Arc::new(rules), kept: HashMap::new() };
+        let book = Book { rules: Arc::new(rules), kept: Vec::new() };
         CloudRunDirectory { grammar, place, book: RwLock::new(book) }
     }
 
@@ -78,7 +86,7 @@ impl CloudRunDirectory {
     pub fn replace(&self, routes: Vec<Route>, allow: Vec<String>) {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let rules = Rules { routes, allow, ..Rules::clone(&book.rules) };
-        *book = Book { rules: Arc::new(rules), kept: HashMap::new() };
+        *book = Book { rules: Arc::new(rules), kept: Vec::new() };
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -159,7 +167,7 @@ impl CloudRunDirectory {
 impl Directory for CloudRunDirectory {
     fn target(&self, host: &str) -> Result<Arc<Target>, Refusal> {
         let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(target) = book.kept.get(host) {
+        if let Some((_, target)) = book.place(host).ok().and_then(|at| book.kept.get(at)) {
             return Ok(target.clone());
         }
         drop(book);
@@ -167,8 +175,11 @@ impl Directory for CloudRunDirectory {
         let target = self.find(host, &rules)?;
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         // What was found by rules that are no longer in force is not kept.
-        if book.kept.len() < KEPT && Arc::ptr_eq(&book.rules, &rules) {
-            book.kept.insert(host.to_owned(), target.clone());
+        if book.kept.len() < KEPT
+            && Arc::ptr_eq(&book.rules, &rules)
+            && let Err(at) = book.place(host)
+        {
+            book.kept.insert(at, (host.to_owned(), target.clone()));
         }
         Ok(target)
     }

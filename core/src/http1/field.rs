@@ -66,7 +66,11 @@ pub enum Known {
     WwwAuthenticate,
 }
 
-/// By length and then by name: most fields are settled by their length alone.
+/// No candidate is longer, in bytes.
+const LONGEST: usize = 32;
+
+/// By length and then by name, of which no two of a length begin alike: most
+/// fields are settled by their length alone, the others by their first letter.
 fn candidates(length: usize) -> &'static [(&'static [u8], Known)] {
     match length {
         2 => &[(b"te", Known::Te)],
@@ -92,12 +96,26 @@ fn candidates(length: usize) -> &'static [(&'static [u8], Known)] {
     }
 }
 
+/// Whether `name` is `known` in lower case. A whole array is changed, which
+/// takes a few instructions where going through a name takes eight for each byte.
+fn is_in_lower_case(name: &[u8], known: &[u8]) -> bool {
+    let mut lower = [0; LONGEST];
+    let Some(room) = lower.get_mut(..name.len()) else { return false };
+    room.copy_from_slice(name);
+    for byte in &mut lower {
+        *byte = byte.to_ascii_lowercase();
+    }
+    lower.get(..name.len()) == Some(known)
+}
+
 impl Known {
     /// The field of this name, in any case.
     pub fn of(name: &[u8]) -> Known {
+        let first = name.first().map(u8::to_ascii_lowercase);
         candidates(name.len())
             .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .find(|(known, _)| known.first().copied() == first)
+            .filter(|(known, _)| is_in_lower_case(name, known))
             .map_or(Known::Other, |(_, known)| *known)
     }
 
@@ -185,6 +203,16 @@ mod tests {
         for length in 0..40 {
             for (name, known) in candidates(length) {
                 assert_eq!(name.len(), length, "{known:?}");
+                assert!(length <= LONGEST, "{known:?}");
+                assert_eq!(Known::of(&name.to_ascii_uppercase()), *known);
+                let alike = candidates(length).iter().filter(|(other, _)| other[0] == name[0]);
+                assert_eq!(alike.count(), 1, "{known:?}");
+                let last = length - 1;
+                let other = [&name[..last], &[name[last] ^ 1]].concat();
+                assert_eq!(Known::of(&other), Known::Other, "{known:?}");
+                let control = name.iter().map(|byte| byte & !0x20).collect::<Vec<u8>>();
+                let dashed = name.contains(&b'-');
+                assert_eq!(Known::of(&control) == Known::Other, dashed, "{known:?}");
             }
         }
     }

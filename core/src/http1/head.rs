@@ -325,9 +325,7 @@ fn complete(
         httparse::Status::Complete(length) => buffer.get(..length).unwrap_or(buffer),
         httparse::Status::Partial => buffer,
     };
-    let bare = memchr::memchr_iter(b'\n', head)
-        .any(|at| at.checked_sub(1).and_then(|before| head.get(before)) != Some(&b'\r'));
-    if bare {
+    if has_bare_feed(head) {
         return Err(HeadError::Syntax("a line feed without a carriage return"));
     }
     if head.len() > limits.head {
@@ -338,6 +336,14 @@ fn complete(
         httparse::Status::Complete(length) => Some(length),
         httparse::Status::Partial => None,
     })
+}
+
+/// Whether a line feed stands without a carriage return before it. Every pair
+/// of bytes is looked at, many at once, and no branch taken: lines are short.
+fn has_bare_feed(head: &[u8]) -> bool {
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    let bare = pairs.fold(false, |bare, (before, at)| bare | (*at == b'\n') & (*before != b'\r'));
+    bare || head.first() == Some(&b'\n')
 }
 
 /// Parses the field lines of a trailer section, up to and including its empty

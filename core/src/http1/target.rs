@@ -79,6 +79,10 @@ pub(crate) fn check(authority: &str) -> Result<(), &'static str> {
     if authority.is_empty() {
         return Err("an empty host");
     }
+    // What most are: a name, and no port.
+    if authority.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
+        return Ok(());
+    }
     if authority.contains('@') {
         return Err("userinfo in the host");
     }
@@ -123,7 +127,8 @@ pub(crate) fn host(value: &[u8]) -> Result<&str, &'static str> {
 
 /// Host and port of a checked authority; an IPv6 address keeps its brackets.
 pub(crate) fn split_authority(authority: &str) -> (&str, Option<u16>) {
-    match authority.rsplit_once(':') {
+    let colon = authority.bytes().rposition(|byte| byte == b':');
+    match colon.and_then(|at| Some((authority.get(..at)?, authority.get(at + 1..)?))) {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
         _ => (authority, None),
     }

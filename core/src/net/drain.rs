@@ -8,7 +8,10 @@
 use super::time::deadline;
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
+use futures_lite::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// The half that tells.
@@ -132,20 +135,40 @@ impl Watch {
     }
 
     /// Ends when new work must be refused.
-    pub async fn draining(&self) {
-        let _ = self.draining.recv().await;
+    pub fn draining(&self) -> impl Future<Output = ()> {
+        closed(&self.draining)
     }
 
     /// Ends when work under way must be left at once.
-    pub async fn aborting(&self) {
-        let _ = self.aborting.recv().await;
+    pub fn aborting(&self) -> impl Future<Output = ()> {
+        closed(&self.aborting)
     }
+}
+
+/// Ends when `said` has been closed; nothing is ever sent there. Each turn of
+/// each connection asks, and a task that is going to be woken needs no more than
+/// a look at the flag, which is set before anybody is woken.
+async fn closed(said: &Receiver<()>) {
+    let mut closing = pin!(said.recv());
+    let mut known: Option<Waker> = None;
+    poll_fn(|context| {
+        let waker = context.waker();
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) && !said.is_closed() {
+            return Poll::Pending;
+        }
+        known = Some(waker.clone());
+        closing.as_mut().poll(context).map(drop)
+    })
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::block_on;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::task::{Context, Wake};
 
     #[test]
     fn a_drain_waits_for_what_is_at_work_and_counts_what_stays() {
@@ -187,6 +210,30 @@ mod tests {
         let left = async_io::block_on(futures_lite::future::zip(drain.finish(hour), work)).0;
         assert_eq!(left, 1);
         assert!(start.elapsed() < hour / 100);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn whoever_asked_last_is_woken_however_often_it_asked() {
+        let drain = Drain::default();
+        let watch = drain.watch();
+        let mut waiting = pin!(watch.aborting());
+        let (first, last) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let wakers = [&first, &last].map(|woken| Waker::from(woken.clone()));
+        for waker in wakers.iter().flat_map(|waker| [waker, waker, waker]) {
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        drain.aborting.close();
+        assert_eq!((first.0.load(SeqCst), last.0.load(SeqCst)), (0, 1));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_ready());
     }
 
     #[test]

@@ -120,6 +120,12 @@ impl Tcp {
         self.0.get().local_addr()
     }
 
+    /// Whether a read may find something: bytes, the end or an error. Does not
+    /// ask the kernel.
+    pub fn has_news(&self) -> bool {
+        self.0.has_news()
+    }
+
     /// Makes the next read ask the kernel even where the reactor has told of
     /// nothing: after a while in which this process may not have run.
     pub fn look_again(&self) {

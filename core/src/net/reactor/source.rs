@@ -115,6 +115,12 @@ impl Source {
         }
     }
 
+    /// Whether a read may find something, or an end.
+    pub(in crate::net) fn has_news(&self) -> bool {
+        let state = self.state();
+        state.read.ready || state.read.ended
+    }
+
     /// Makes the next read ask the kernel, whatever is known.
     pub(in crate::net) fn look_again(&self) {
         self.state().read.ready = true;

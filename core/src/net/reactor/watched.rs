@@ -52,6 +52,11 @@ impl<S: AsFd> Watched<S> {
         self.source.exhausted(direction, seen);
     }
 
+    /// See [`Source::has_news`].
+    pub(in crate::net) fn has_news(&self) -> bool {
+        self.source.has_news()
+    }
+
     /// See [`Source::look_again`].
     pub(in crate::net) fn look_again(&self) {
         self.source.look_again();

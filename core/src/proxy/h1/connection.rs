@@ -217,6 +217,11 @@ impl Attention {
         self.ended
     }
 
+    /// Whether the exchange has a while to end.
+    pub(super) fn lingers(&self) -> bool {
+        self.linger.is_some()
+    }
+
     /// Gives the exchange a while to end, from the first call on.
     pub(super) fn linger(&mut self, client: &Client) {
         if self.linger.is_none() {

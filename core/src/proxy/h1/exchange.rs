@@ -144,7 +144,11 @@ impl<'a> Exchange<'a> {
 
     fn round(&mut self, context: &mut Context<'_>) -> Moved {
         let mut moved = self.take_body(context)?;
-        moved |= self.send_request(context);
+        let sent = self.send_request(context);
+        // A whole request that has gone out makes room for nothing, and what
+        // comes after it has had its turn below: only a timer that begins anew
+        // must be seen once more.
+        moved |= sent && (!self.upload.body.is_done() || self.attention.lingers());
         moved |= self.take_response(context)?;
         moved |= self.send_response(context)?;
         self.watch_app(context)?;

@@ -4,7 +4,6 @@ use super::request::Asked;
 use crate::http1::{Framing, Known, ResponseHead, Version, body_of_response, write_field};
 use crate::names::Target;
 use crate::proxy::verdict::{is_invalid_token, relocated};
-use std::io::Write;
 
 /// How a response's body reaches the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +73,19 @@ pub(super) fn write_interim(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &
     out.extend_from_slice(b"\r\n");
 }
 
+/// A status in digits: it has three of them.
+fn digits(status: u16) -> [u8; 3] {
+    [status / 100, status / 10, status].map(|of| (of % 10) as u8 + b'0')
+}
+
 fn write_fields(
     out: &mut Vec<u8>,
     (head, buffer): (&ResponseHead, &[u8]),
     redirects: Option<&Target>,
 ) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "HTTP/1.1 {:03} ", head.status);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&digits(head.status));
+    out.push(b' ');
     out.extend_from_slice(head.reason.in_buffer(buffer));
     out.extend_from_slice(b"\r\n");
     for field in head.fields().iter().filter(|field| !field.hop) {

@@ -36,30 +36,43 @@ struct Idle {
 #[derive(Debug)]
 pub(in crate::proxy) struct H1Pool {
     timers: Timers,
-    idle: ByScheme<Vec<Idle>>,
+    idle: ByScheme<Vec<Origin>>,
     /// Connections on their way, for the requests that they were announced by.
-    warming: ByScheme<Coming>,
+    warming: ByScheme<HashMap<String, Coming>>,
+}
+
+/// The idle connections of one origin. They stand sorted by authority: among the
+/// few that an app calls, one is found sooner than it would be hashed.
+#[derive(Debug)]
+struct Origin {
+    authority: String,
+    idle: Vec<Idle>,
+}
+
+/// The place of an origin, or where it belongs.
+fn place(origins: &[Origin], authority: &str) -> Result<usize, usize> {
+    origins.binary_search_by(|origin| origin.authority.as_str().cmp(authority))
 }
 
 /// By authority, and apart for what is in the clear and what is not: a token
 /// must never go out on a connection that was opened for the other scheme.
 #[derive(Debug)]
-struct ByScheme<T>([Mutex<HashMap<String, T>>; 2]);
+struct ByScheme<T>([Mutex<T>; 2]);
 
-impl<T> Default for ByScheme<T> {
+impl<T: Default> Default for ByScheme<T> {
     fn default() -> ByScheme<T> {
         ByScheme([Mutex::default(), Mutex::default()])
     }
 }
 
 impl<T> ByScheme<T> {
-    fn of(&self, target: &Target) -> MutexGuard<'_, HashMap<String, T>> {
+    fn of(&self, target: &Target) -> MutexGuard<'_, T> {
         let [clear, encrypted] = &self.0;
         let side = if target.tls { encrypted } else { clear };
         side.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, HashMap<String, T>>> {
+    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.0.iter().map(|side| side.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -83,17 +96,22 @@ impl H1 {
     }
 
     /// Whether nothing has come: an end, an alert or surplus bytes make it
-    /// useless. Does not wait. The reactor watches from the first time on;
-    /// `idle` for a while, the kernel is asked all the same.
-    fn is_quiet(&mut self, idle: Duration) -> bool {
+    /// useless. Does not wait.
+    fn is_quiet(&mut self) -> bool {
         if !self.buffer.is_empty() {
             return false;
         }
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
+    }
+
+    /// The same of one that was quiet, and has been `idle` since: TLS has kept
+    /// nothing back, so that the reactor's word does where it is fresh.
+    fn is_still_quiet(&mut self, idle: Duration) -> bool {
         if idle > FRESH {
             self.stream.look_again();
         }
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
+        !self.stream.tcp().has_news() || self.is_quiet()
     }
 }
 
@@ -112,12 +130,13 @@ impl H1Pool {
 
     /// An idle connection that is still good.
     fn take(&self, target: &Target) -> Option<H1> {
-        let mut idle = self.idle.of(target);
-        let connections = idle.get_mut(&target.authority)?;
+        let mut origins = self.idle.of(target);
+        let at = place(&origins, &target.authority).ok()?;
+        let connections = &mut origins.get_mut(at)?.idle;
         while let Some(Idle { mut connection, since }) = connections.pop() {
             let age = self.age(since);
             let fits = age < IDLE && connection.stream.is_tls() == target.tls;
-            if fits && connection.is_quiet(age) {
+            if fits && connection.is_still_quiet(age) {
                 return Some(connection);
             }
         }
@@ -127,29 +146,37 @@ impl H1Pool {
     /// Keeps a connection on which an exchange has ended well.
     pub(in crate::proxy) fn put(&self, target: &Target, mut connection: H1) {
         // From here on the reactor watches for an end.
-        if !connection.is_quiet(Duration::ZERO) {
+        if !connection.is_quiet() {
             return;
         }
         connection.buffer.release();
         connection.reused = true;
         let since = self.timers.wall();
-        let mut idle = self.idle.of(target);
-        if idle.values().map(Vec::len).sum::<usize>() >= IDLE_IN_ALL {
+        let mut origins = self.idle.of(target);
+        if origins.iter().map(|origin| origin.idle.len()).sum::<usize>() >= IDLE_IN_ALL {
             return;
         }
-        let connections = match idle.get_mut(&target.authority) {
-            Some(connections) => connections,
-            None => idle.entry(target.authority.clone()).or_default(),
-        };
-        if connections.len() < IDLE_CONNECTIONS {
-            connections.push(Idle { connection, since });
+        let at = place(&origins, &target.authority).unwrap_or_else(|at| {
+            let authority = target.authority.clone();
+            origins.insert(at, Origin { authority, idle: Vec::new() });
+            at
+        });
+        if let Some(Origin { idle, .. }) = origins.get_mut(at)
+            && idle.len() < IDLE_CONNECTIONS
+        {
+            idle.push(Idle { connection, since });
         }
     }
 
     /// Says that a connection is about to be opened ahead of its request;
     /// `None` if one is idle or on its way already.
     pub(in crate::proxy) fn begin_warming(&self, target: &Target) -> Option<Warming> {
-        if self.idle.of(target).get(&target.authority).is_some_and(|idle| !idle.is_empty()) {
+        let has_idle = {
+            let origins = self.idle.of(target);
+            let at = place(&origins, &target.authority).ok();
+            at.and_then(|at| origins.get(at)).is_some_and(|origin| !origin.idle.is_empty())
+        };
+        if has_idle {
             return None;
         }
         let mut warming = self.warming.of(target);
@@ -203,23 +230,24 @@ impl H1Pool {
 
     /// Drops what has been idle for too long.
     pub(in crate::proxy) fn sweep(&self) {
-        for mut idle in self.idle.each() {
-            idle.retain(|_, connections| {
-                connections.retain(|one| self.age(one.since) < IDLE);
-                !connections.is_empty()
+        for mut origins in self.idle.each() {
+            origins.retain_mut(|origin| {
+                origin.idle.retain(|one| self.age(one.since) < IDLE);
+                !origin.idle.is_empty()
             });
         }
     }
 
     /// How many are idle.
     pub(in crate::proxy) fn kept(&self) -> usize {
-        self.idle.each().map(|idle| idle.values().map(Vec::len).sum::<usize>()).sum()
+        let each = self.idle.each();
+        each.map(|origins| origins.iter().map(|origin| origin.idle.len()).sum::<usize>()).sum()
     }
 
     /// Closes every idle connection.
     pub(in crate::proxy) fn clear(&self) {
-        for mut idle in self.idle.each() {
-            idle.clear();
+        for mut origins in self.idle.each() {
+            origins.clear();
         }
     }
 }
