@@ -93,7 +93,7 @@ pub fn finish(command: &mut Command) -> Ran {
     Ran { code: output.status.code(), signal: output.status.signal(), out, err }
 }
 
-/// Starts `command`, which must end within [`LIMIT`], with its outputs collected.
+/// Starts `command`, which must end within three minutes, with its outputs collected.
 ///
 /// # Panics
 /// If it cannot be started.
