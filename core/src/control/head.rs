@@ -1,7 +1,7 @@
 //! What the HTTP library refuses, misreads or hides of an answer's head: HTTP/1.0,
 //! interim answers, statuses that it has no name for, a body that ends with the
-//! connection, a date that is missing, and HTTP/2. So the head is read here first, and handed on in a
-//! form that the library takes.
+//! connection, a date that is missing, and HTTP/2. So the head is read here first,
+//! and handed on in a form that the library takes.
 
 use futures_lite::{AsyncRead, AsyncReadExt};
 use std::fmt;

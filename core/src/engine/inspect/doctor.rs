@@ -79,11 +79,9 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
 /// One service: where its name leads, who we are there, and a real call.
 fn service(report: &mut Report, plans: &Plans, base: &Base, name: &str) {
     let Some(target) = place_and_target(report, plans, base, name) else { return };
-    let spoken = connect(report, base, &target);
+    let reached = connect(report, base, &target);
     let caller = token(report, base, &target);
-    if spoken.is_none()
-        || (target.audience.is_some() && caller.is_none() && !has_token(base, &target))
-    {
+    if !reached || (target.audience.is_some() && caller.is_none() && !has_token(base, &target)) {
         return;
     }
     call(report, plans, base, &target, caller.as_deref());

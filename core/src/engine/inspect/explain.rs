@@ -9,7 +9,7 @@ use crate::engine::builder::Builder;
 use crate::engine::error::Error;
 use crate::engine::takeover;
 use crate::names::{Directory, Grammar, Refusal, Target};
-use crate::net::{Alpn, Protocol, Secure, block_on, deadline};
+use crate::net::{Alpn, Secure, block_on, deadline};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -216,8 +216,8 @@ fn unresolved() -> String {
     "check the service's name and region, and the network; runsd doctor asks each nameserver".into()
 }
 
-/// The connection, and what it speaks, if there is one.
-pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> Option<Protocol> {
+/// The connection; whether there is one.
+pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> bool {
     let secure = if target.tls { Secure::Tls(Alpn::Either) } else { Secure::No };
     let start = Instant::now();
     match block_on(base.dialer.dial(&target.host, target.port, secure)) {
@@ -229,7 +229,7 @@ pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> Opti
             report.ok("connection", format!("{peer}, {how}, {}, {took} ms", connected.protocol));
             report.fact("peer", peer);
             report.fact("protocol", connected.protocol);
-            Some(connected.protocol)
+            true
         }
         Err(error) => {
             let remedy = if target.tls {
@@ -238,7 +238,7 @@ pub(super) fn connect(report: &mut Report, base: &Base, target: &Target) -> Opti
                 "is the program at work there, and listening on that port?"
             };
             report.fail("connection", error.to_string(), Some(remedy.into()));
-            None
+            false
         }
     }
 }

@@ -95,7 +95,7 @@ impl Report {
 
     /// The first of what is not as it should be.
     pub(super) fn first_problem(&self) -> Option<&str> {
-        let mut problems = self.findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        let mut problems = self.findings.iter().filter(|finding| finding.verdict > Verdict::Ok);
         problems.next().map(|finding| finding.detail.as_str())
     }
 
