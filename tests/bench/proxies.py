@@ -287,11 +287,18 @@ def service(folder):
     return Proxy("service", SERVICE, ["nginx", "-c", file], folder)
 
 
-def floor(folder):
-    """The program that does the least, from floor.c."""
-    program = folder / "floor"
+def least_service(folder):
+    """Starts one for small requests that costs as little as can be."""
+    authority(folder)
+    command = [built("service", folder), str(SERVICE), folder / "ca.pem", folder / "key.pem"]
+    return Proxy("service", SERVICE, command, folder)
+
+
+def built(name, folder):
+    """A program in C of this folder."""
+    program = folder / f"{name}-program"
     if not program.exists():
-        source = pathlib.Path(__file__).with_name("floor.c")
+        source = pathlib.Path(__file__).with_name(f"{name}.c")
         command = ["cc", "-O2", "-o", program, source, "-lssl", "-lcrypto"]
         subprocess.run(command, check=True)
     return program
@@ -327,7 +334,7 @@ def peers(names, folder):
             command = [ROOT / ".venv-bench/bin/envoy", "--concurrency", "1", "-l", "error"]
             command += ["-c", write(folder / "e.json", text)]
         elif name in ("floor", "floor-tls"):
-            command = [floor(folder), str(port)]
+            command = [built("floor", folder), str(port)]
             if name == "floor":
                 command += [str(PLAIN), HOST, here["token"]]
             else:
