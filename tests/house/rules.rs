@@ -36,6 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("async_std::", &["core/src/net/"]),
     ("async_io::", &["core/src/net/"]),
     ("socket2::", &["core/src/net/"]),
+    ("rustix::", &["core/src/net/"]),
     ("async_executor::", &["core/src/net/"]),
     ("pin_project_lite::", &["core/src/net/"]),
     // Their own modules of this name are what these two mean.

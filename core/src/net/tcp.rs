@@ -6,11 +6,12 @@
 //! engine's own, which watches a socket once for all; async-std's streams would
 //! have to be watched anew for each event.
 
-use super::reactor::{Direction, Watched};
+use super::reactor::{Direction, Rank, Watched};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -22,6 +23,8 @@ pub(crate) use crate::sys::HungUp;
 /// Connections that may wait to be accepted: a burst of first requests must
 /// not be refused.
 const BACKLOG: i32 = 1024;
+/// More pieces than that the kernel does not take at once (`UIO_MAXIOV`).
+const MOST_SLICES: usize = 1024;
 
 /// A TCP connection. Clones share the socket. One task at a time may wait to
 /// read it, and one to write it.
@@ -47,7 +50,7 @@ impl TcpListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener(Watched::new(socket.into(), false)?))
+        Ok(TcpListener(Watched::new(socket.into(), false, Rank::UnderWay)?))
     }
 
     /// The address it listens on.
@@ -69,7 +72,7 @@ impl TcpListener {
         let ((stream, peer), _) = accepting.await?;
         stream.set_nonblocking(true)?;
         let _ = stream.set_nodelay(true);
-        Ok((Tcp(Arc::new(Watched::new(stream, true)?)), peer))
+        Ok((Tcp(Arc::new(Watched::new(stream, true, Rank::New)?)), peer))
     }
 }
 
@@ -93,7 +96,7 @@ impl Tcp {
             _ => {}
         }
         let _ = socket.set_tcp_nodelay(true);
-        let stream = Watched::new(std::net::TcpStream::from(socket), false)?;
+        let stream = Watched::new(std::net::TcpStream::from(socket), false, Rank::UnderWay)?;
         // Writable means that the attempt is over; a failed one has left an error.
         let connected = |stream: &std::net::TcpStream| match stream.take_error()? {
             Some(error) => Err(error),
@@ -169,7 +172,10 @@ impl AsyncRead for Tcp {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let read = self.0.poll_with(Direction::Read, context, |mut stream| stream.read(buffer));
+        let read = self.0.poll_with(Direction::Read, context, |stream| {
+            let (count, _) = recv(stream, &mut *buffer, RecvFlags::empty())?;
+            Ok(count)
+        });
         let (count, seen) = ready!(read)?;
         if count > 0 && count < buffer.len() {
             // A short read has taken all there was (epoll(7)).
@@ -200,7 +206,7 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(context, bytes.len(), |mut stream| stream.write(bytes))
+        self.poll_send(context, bytes.len(), |stream| Ok(send(stream, bytes, SendFlags::NOSIGNAL)?))
     }
 
     fn poll_write_vectored(
@@ -208,8 +214,16 @@ impl AsyncWrite for Tcp {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Most are one record: the kernel takes one piece for less.
+        if let [bytes] = slices {
+            return self.poll_write(context, bytes);
+        }
         let size = slices.iter().map(|slice| slice.len()).sum();
-        self.poll_send(context, size, |mut stream| stream.write_vectored(slices))
+        self.poll_send(context, size, |stream| {
+            let slices = &slices[..slices.len().min(MOST_SLICES)];
+            let mut nothing = SendAncillaryBuffer::default();
+            Ok(sendmsg(stream, slices, &mut nothing, SendFlags::NOSIGNAL)?)
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

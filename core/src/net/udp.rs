@@ -6,7 +6,7 @@
 //! as TCP is: a socket that async-io watched would wake the engine by another
 //! thread. What sends, and waits where a socket is full, is async-std's.
 
-use super::reactor::{Direction, Watched};
+use super::reactor::{Direction, Rank, Watched};
 use crate::sys;
 use futures_lite::future::{poll_fn, yield_now};
 use socket2::{Domain, Socket, Type};
@@ -64,7 +64,7 @@ impl UdpSocket {
             let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         }
         socket.bind(&address.into())?;
-        Ok(UdpSocket(Watched::new(std::net::UdpSocket::from(socket).into(), true)?))
+        Ok(UdpSocket(Watched::new(std::net::UdpSocket::from(socket).into(), true, Rank::UnderWay)?))
     }
 
     /// The address it is bound to.
@@ -139,7 +139,7 @@ impl UdpQuestion {
         socket.connect(&peer.into())?;
         // The first datagram of a socket always has room.
         socket.send(bytes)?;
-        Ok(UdpQuestion(Watched::new(socket.into(), true)?))
+        Ok(UdpQuestion(Watched::new(socket.into(), true, Rank::UnderWay)?))
     }
 
     /// Waits for a datagram of which `take` makes something. `take` must not

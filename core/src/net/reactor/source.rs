@@ -7,6 +7,8 @@
 //! it tried, never a change that came meanwhile.
 
 use crate::sys::Edge;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,24 +16,27 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 pub(in crate::net) struct Source {
     pub(super) key: u64,
-    state: Mutex<State>,
+    pub(super) rank: Rank,
+    /// The number of the last change in the upper half, and what is known, as
+    /// below: most questions are answered by one look.
+    state: AtomicU64,
+    waiting: Mutex<Waiting>,
 }
 
-#[derive(Debug)]
-struct State {
-    /// The number of the last change.
-    changes: u32,
-    read: Side,
-    write: Side,
-}
+/// Trying to read is worth it.
+const READABLE: u64 = 1;
+/// Nothing more will be told to who reads: the end has come, or an error.
+const ENDED: u64 = 1 << 1;
+/// Trying to write is worth it.
+const WRITABLE: u64 = 1 << 2;
+/// One change.
+const CHANGE: u64 = 1 << 32;
 
-#[derive(Debug)]
-struct Side {
-    /// Trying is worth it.
-    ready: bool,
-    /// Nothing more will be told: the end has come, or an error.
-    ended: bool,
-    waker: Option<Waker>,
+/// Who waits for each direction.
+#[derive(Debug, Default)]
+struct Waiting {
+    read: Option<Waker>,
+    write: Option<Waker>,
 }
 
 /// A direction.
@@ -41,34 +46,50 @@ pub(in crate::net) enum Direction {
     Write,
 }
 
+/// What a change of a socket means for the work as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Rank {
+    /// Something goes on, or ends.
+    UnderWay,
+    /// Something may begin: it is an app's connection.
+    New,
+}
+
 /// What was known when a read or write was tried.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::net) struct Seen(u32);
+pub(in crate::net) struct Seen(u64);
 
 impl Source {
     /// A socket of which only is known whether it may be written.
-    pub(super) fn new(key: u64, writable: bool) -> Source {
-        let side = |ready| Side { ready, ended: false, waker: None };
-        let (read, write) = (side(false), side(writable));
-        Source { key, state: Mutex::new(State { changes: 0, read, write }) }
+    pub(super) fn new(key: u64, writable: bool, rank: Rank) -> Source {
+        let state = AtomicU64::new(if writable { WRITABLE } else { 0 });
+        Source { key, rank, state, waiting: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a change, and adds to `wakers` who waited for it.
-    pub(super) fn note(&self, change: Edge, wakers: &mut Vec<Waker>) {
-        let mut state = self.state();
-        state.changes = state.changes.wrapping_add(1);
+    pub(super) fn note(&self, change: Edge, wakers: &mut impl Extend<Waker>) {
+        let mut news = 0;
         if change.readable {
-            state.read.ready = true;
-            state.read.ended |= change.ended;
-            wakers.extend(state.read.waker.take());
+            news |= READABLE;
+        }
+        if change.readable && change.ended {
+            news |= ENDED;
         }
         if change.writable {
-            state.write.ready = true;
-            wakers.extend(state.write.waker.take());
+            news |= WRITABLE;
+        }
+        self.update(|state| Some(state.wrapping_add(CHANGE) | news));
+        // After that: who has not seen it by now is already waiting.
+        let mut waiting = self.waiting();
+        if change.readable {
+            wakers.extend(waiting.read.take());
+        }
+        if change.writable {
+            wakers.extend(waiting.write.take());
         }
     }
 
@@ -80,16 +101,21 @@ impl Source {
         direction: Direction,
         context: &mut Context<'_>,
     ) -> Poll<Seen> {
-        let mut state = self.state();
-        let seen = Seen(state.changes);
-        let side = state.side(direction);
-        if side.ready || side.ended {
-            return Poll::Ready(seen);
+        let seen = self.state.load(Acquire);
+        if direction.is_worth_it(seen) {
+            return Poll::Ready(Seen(seen));
         }
-        let waker = context.waker();
-        if side.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            let other = side.waker.replace(waker.clone());
-            drop(state);
+        let mut waiting = self.waiting();
+        // Who notes a change takes the lock after it: it is seen here, or finds
+        // the waker.
+        let seen = self.state.load(Acquire);
+        if direction.is_worth_it(seen) {
+            return Poll::Ready(Seen(seen));
+        }
+        let (waker, place) = (context.waker(), waiting.side(direction));
+        if place.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            let other = place.replace(waker.clone());
+            drop(waiting);
             if let Some(other) = other {
                 other.wake();
             }
@@ -100,35 +126,58 @@ impl Source {
     /// A try took less than it could have, or something was left to write:
     /// there is no more unless a change has come since `seen`. An end stays.
     pub(in crate::net) fn exhausted(&self, direction: Direction, seen: Seen) {
-        let mut state = self.state();
-        if state.changes == seen.0 {
-            state.side(direction).ready = false;
-        }
+        self.forget(
+            seen,
+            match direction {
+                Direction::Read => READABLE,
+                Direction::Write => WRITABLE,
+            },
+        );
     }
 
     /// The kernel said that there is nothing at all, not even an end.
     pub(in crate::net) fn blocked(&self, direction: Direction, seen: Seen) {
-        let mut state = self.state();
-        if state.changes == seen.0 {
-            let side = state.side(direction);
-            (side.ready, side.ended) = (false, false);
-        }
+        self.forget(seen, direction.worth());
     }
 
     /// Whether a read may find something, or an end.
     pub(in crate::net) fn has_news(&self) -> bool {
-        let state = self.state();
-        state.read.ready || state.read.ended
+        Direction::Read.is_worth_it(self.state.load(Acquire))
     }
 
     /// Makes the next read ask the kernel, whatever is known.
     pub(in crate::net) fn look_again(&self) {
-        self.state().read.ready = true;
+        self.update(|state| Some(state | READABLE));
+    }
+
+    /// Takes back what was known, unless a change has come since `seen`.
+    fn forget(&self, seen: Seen, what: u64) {
+        let same = |state: u64| state / CHANGE == seen.0 / CHANGE;
+        self.update(|state| (same(state) && state & what != 0).then_some(state & !what));
+    }
+
+    fn update(&self, new: impl Fn(u64) -> Option<u64>) {
+        // It fails where there is nothing to change.
+        let _ = self.state.fetch_update(AcqRel, Acquire, new);
     }
 }
 
-impl State {
-    fn side(&mut self, direction: Direction) -> &mut Side {
+impl Direction {
+    /// What makes it worth trying.
+    fn worth(self) -> u64 {
+        match self {
+            Direction::Read => READABLE | ENDED,
+            Direction::Write => WRITABLE,
+        }
+    }
+
+    fn is_worth_it(self, state: u64) -> bool {
+        state & self.worth() != 0
+    }
+}
+
+impl Waiting {
+    fn side(&mut self, direction: Direction) -> &mut Option<Waker> {
         match direction {
             Direction::Read => &mut self.read,
             Direction::Write => &mut self.write,

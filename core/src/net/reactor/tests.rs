@@ -1,8 +1,8 @@
 //! The set against real sockets, and its threads against each other. Whatever
 //! is lost here is a test that never ends, so each has a limit that says so.
 
-use super::source::{Direction, Source};
-use super::{Reactor, Sleep};
+use super::source::{Direction, Rank, Source};
+use super::{NEW, Reactor, Sleep};
 use crate::net::{Executing, Tasks, Tcp, TcpListener};
 use crate::sys::Edge;
 use crate::telemetry::Log;
@@ -110,7 +110,8 @@ fn is_ready(source: &Source) -> bool {
 
 #[test]
 fn what_came_during_a_try_is_not_taken_back() {
-    let (source, mut context) = (Source::new(0, true), Context::from_waker(Waker::noop()));
+    let (source, mut context) =
+        (Source::new(0, true, Rank::UnderWay), Context::from_waker(Waker::noop()));
     assert!(!is_ready(&source));
     source.note(READABLE, &mut Vec::new());
     for take_back in [Source::exhausted, Source::blocked] {
@@ -126,7 +127,8 @@ fn what_came_during_a_try_is_not_taken_back() {
 
 #[test]
 fn an_end_outlives_a_short_read_but_not_what_the_kernel_says() {
-    let (source, mut context) = (Source::new(0, true), Context::from_waker(Waker::noop()));
+    let (source, mut context) =
+        (Source::new(0, true, Rank::UnderWay), Context::from_waker(Waker::noop()));
     source.note(Edge { ended: true, ..READABLE }, &mut Vec::new());
     let Poll::Ready(seen) = source.poll(Direction::Read, &mut context) else { panic!() };
     source.exhausted(Direction::Read, seen);
@@ -140,12 +142,12 @@ fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     let reactor = Reactor::new().unwrap();
     // Of such pairs each hears the other at once, as UDP's do not under load.
     let [(first, of_first), (second, of_second)] = [(); 2].map(|()| UnixDatagram::pair().unwrap());
-    let before = reactor.enter(first.as_fd(), true).unwrap();
+    let before = reactor.enter(first.as_fd(), true, Rank::UnderWay).unwrap();
     reactor.leave(&before);
     // As another process may have one.
     let copy = first.try_clone().unwrap();
     drop(first);
-    let after = reactor.enter(second.as_fd(), true).unwrap();
+    let after = reactor.enter(second.as_fd(), true, Rank::UnderWay).unwrap();
     assert_eq!(super::place(before.key), super::place(after.key));
     let mut wakers = Vec::new();
     of_first.send(b"for the copy").unwrap();
@@ -157,6 +159,47 @@ fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     drop(copy);
     reactor.leave(&after);
     assert_eq!(reactor.sources().places.len(), 1);
+}
+
+#[test]
+fn new_work_begins_a_little_at_a_time_and_behind_what_is_under_way() {
+    let reactor = Reactor::new().unwrap();
+    let pairs: Vec<_> = (0..NEW + 2).map(|_| UnixDatagram::pair().unwrap()).collect();
+    let ranks = (0..NEW + 2).map(|at| if at <= NEW { Rank::New } else { Rank::UnderWay });
+    let (send, woken) = mpsc::channel();
+    let sources: Vec<_> = pairs
+        .iter()
+        .zip(ranks)
+        .map(|((ours, _), rank)| {
+            let source = reactor.enter(ours.as_fd(), true, rank).unwrap();
+            let waker = Waker::from(Arc::new(Tells(rank, send.clone())));
+            assert!(source.poll(Direction::Read, &mut Context::from_waker(&waker)).is_pending());
+            source
+        })
+        .collect();
+    pairs.iter().for_each(|(_, peer)| assert_eq!(peer.send(b"x").unwrap(), 1));
+    let turn = |may_wait| {
+        let mut wakers = Vec::new();
+        assert!(reactor.turn(&mut wakers, || may_wait, || ()) == super::Turn::Had);
+        wakers.into_iter().for_each(Waker::wake);
+        woken.try_iter().collect::<Vec<_>>()
+    };
+    let first = turn(false);
+    assert_eq!(first[0], Rank::UnderWay);
+    assert_eq!(first[1..], [Rank::New; NEW]);
+    // Nothing more comes: a turn that waited would not end.
+    assert_eq!(turn(true), [Rank::New]);
+    assert_eq!(turn(false), []);
+    sources.iter().for_each(|source| reactor.leave(source));
+}
+
+/// A task that says which one it is when it is woken.
+struct Tells(Rank, mpsc::Sender<Rank>);
+
+impl std::task::Wake for Tells {
+    fn wake(self: Arc<Self>) {
+        self.1.send(self.0).unwrap();
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A socket that a reactor watches for as long as it is open.
 
 use super::super::ours::Ours;
-use super::source::{Direction, Seen, Source};
+use super::source::{Direction, Rank, Seen, Source};
 use super::{Reactor, outside};
 use std::io;
 use std::os::fd::AsFd;
@@ -23,13 +23,13 @@ impl<S: AsFd> Watched<S> {
     ///
     /// # Errors
     /// What the operating system says.
-    pub(in crate::net) fn new(socket: S, writable: bool) -> io::Result<Watched<S>> {
+    pub(in crate::net) fn new(socket: S, writable: bool, rank: Rank) -> io::Result<Watched<S>> {
         let reactor = match Reactor::here() {
             Some(reactor) => reactor,
             None => outside::reactor()?,
         };
         let socket = Ours::new(socket);
-        let source = reactor.enter(socket.as_fd(), writable)?;
+        let source = reactor.enter(socket.as_fd(), writable, rank)?;
         Ok(Watched { socket, source, reactor })
     }
 
