@@ -2,9 +2,10 @@
 //! nor unsafe code, and that do not grow without being told to.
 
 use futures_lite::io::AsyncRead;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// Bytes that have been read and not used yet.
 #[derive(Debug, Default)]
@@ -23,6 +24,15 @@ const FIRST: usize = 8 * 1024;
 
 /// A peer that fills it sends bulk: few steps, because each zeroes memory.
 const GROWTH: usize = 8;
+
+/// How much memory of that size a thread keeps for who reads next. In buffers.
+const SPARE: usize = 64;
+
+thread_local! {
+    /// Who waits for a peer gives its memory to who reads: a thousand silent
+    /// connections hold none, and what was used last is in the processor's cache.
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Buffer {
     /// What has been read and not consumed.
@@ -55,17 +65,14 @@ impl Buffer {
         std::mem::take(&mut self.consumed)
     }
 
-    /// Swaps memory with `other` if neither holds anything.
-    pub fn swap_empty(&mut self, other: &mut Buffer) {
-        if self.is_empty() && other.is_empty() {
-            std::mem::swap(self, other);
-        }
-    }
-
     /// Gives the memory back if nothing is left.
     pub fn release(&mut self) {
         if self.is_empty() {
+            let bytes = std::mem::take(&mut self.bytes);
             *self = Buffer { consumed: self.consumed, ..Buffer::default() };
+            if bytes.len() == FIRST {
+                keep(bytes);
+            }
         }
     }
 
@@ -87,7 +94,13 @@ impl Buffer {
         self.make_room(most);
         let Some(room) = self.bytes.get_mut(self.end..) else { return Poll::Ready(Ok(0)) };
         let room_size = room.len();
-        let read = ready!(Pin::new(io).poll_read(context, room))?;
+        let Poll::Ready(read) = Pin::new(io).poll_read(context, room) else {
+            if room_size == FIRST {
+                self.release();
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
         self.filled = read == room_size;
         self.end = self.end.saturating_add(read).min(self.bytes.len());
         Poll::Ready(Ok(read))
@@ -110,9 +123,22 @@ impl Buffer {
         }
         if (self.end == self.bytes.len() || is_short) && self.bytes.len() < most {
             let size = (self.bytes.len() * GROWTH).clamp(FIRST.min(most), most);
-            self.bytes.resize(size, 0);
+            let first = self.bytes.is_empty() && size == FIRST;
+            match SPARES.with_borrow_mut(|spares| if first { spares.pop() } else { None }) {
+                Some(spare) => self.bytes = spare,
+                None => self.bytes.resize(size, 0),
+            }
         }
     }
+}
+
+/// Keeps memory for who reads next on this thread.
+fn keep(bytes: Vec<u8>) {
+    SPARES.with_borrow_mut(|spares| {
+        if spares.len() < SPARE {
+            spares.push(bytes);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -150,6 +176,50 @@ mod tests {
         buffer.consume(3);
         buffer.trim();
         assert_eq!(fill(&mut buffer, &input, 4 * FIRST), FIRST);
+    }
+
+    #[test]
+    fn who_waits_holds_nothing_and_who_reads_next_gets_it() {
+        let mut io = Peer { says: b"hello" };
+        let (mut first, mut second) = (Buffer::default(), Buffer::default());
+        let fill = |buffer: &mut Buffer, io: &mut Peer| {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            buffer.poll_fill(&mut context, io, 4 * FIRST).map(Result::unwrap)
+        };
+        assert_eq!(fill(&mut first, &mut io), Poll::Ready(5));
+        let place = first.bytes.as_ptr();
+        assert_eq!(fill(&mut first, &mut io), Poll::Pending);
+        assert_eq!((first.readable(), first.bytes.as_ptr()), (&b"hello"[..], place));
+        first.consume(5);
+        assert_eq!(fill(&mut first, &mut io), Poll::Pending);
+        assert_eq!(first.bytes.capacity(), 0);
+        io.says = b"hi";
+        assert_eq!(fill(&mut second, &mut io), Poll::Ready(2));
+        assert_eq!((second.readable(), second.bytes.as_ptr()), (&b"hi"[..], place));
+        // Nobody keeps without end.
+        let many = (0..2 * SPARE).map(|_| vec![0; FIRST]);
+        many.for_each(keep);
+        assert_eq!(SPARES.with_borrow(Vec::len), SPARE);
+    }
+
+    /// Says something once, and waits.
+    struct Peer {
+        says: &'static [u8],
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            room: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let says = std::mem::take(&mut self.says);
+            if says.is_empty() {
+                return Poll::Pending;
+            }
+            room[..says.len()].copy_from_slice(says);
+            Poll::Ready(Ok(says.len()))
+        }
     }
 
     #[test]

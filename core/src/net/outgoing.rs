@@ -88,6 +88,15 @@ impl Outgoing {
         }
     }
 
+    /// Swaps memory with `other`, which holds nothing, if nothing is left here.
+    pub fn lend(&mut self, other: &mut Vec<u8>) {
+        if self.left() == 0 && !self.kept && self.bytes.capacity() <= FEW {
+            self.bytes.clear();
+            self.sent = 0;
+            std::mem::swap(&mut self.bytes, other);
+        }
+    }
+
     /// Writes everything and flushes it.
     pub fn poll_send(
         &mut self,

@@ -1,10 +1,11 @@
 //! One request: where it goes, what proves who sends it, and over which
 //! connection, with the one retry that each of these may need.
 
-use super::connection::{Client, Scratch};
+use super::connection::Client;
 use super::exchange::{Exchange, Outcome, Upload};
 use super::over_h2::{self, Carried};
 use super::request::{self, Asked, carrier};
+use super::scratch::Scratch;
 use crate::auth::IdToken;
 use crate::http1::{self, RequestHead, TargetForm};
 use crate::names::Target;
@@ -167,7 +168,6 @@ async fn converse(
     let target = calling.target.clone();
     let mut renewable = calling.token_at.is_some();
     loop {
-        service.buffer.swap_empty(&mut scratch.download);
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
         let about = (asked, Some(&*target).filter(|_| shared.config.rewrite_redirects));
         let head = &mut scratch.response;
@@ -180,7 +180,6 @@ async fn converse(
                 if refusal && calling.token.is_some() {
                     shared.refused(&target, scratch.response.status);
                 }
-                scratch.download.swap_empty(&mut service.buffer);
                 if keeps {
                     shared.h1.put(&target, service);
                 }

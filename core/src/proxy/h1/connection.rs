@@ -2,8 +2,9 @@
 
 use super::call::{self, Next};
 use super::request::Asked;
+use super::scratch::Scratch;
 use super::tunnel::tunnel;
-use crate::http1::{HeadError, Limits, RequestHead, ResponseHead};
+use crate::http1::{HeadError, Limits};
 use crate::net::{BoxFuture, Buffer, HungUp, Outgoing, Stream, Tcp};
 use crate::proxy::Shared;
 use crate::proxy::error::{Answer, ProxyError, reason};
@@ -32,23 +33,6 @@ pub(super) struct Client {
     pub(super) note: Note,
 }
 
-/// The vectors that one request hands to the next.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub(super) request: RequestHead,
-    pub(super) response: ResponseHead,
-    pub(super) upload: Outgoing,
-    /// What the service's connection is read into: one that is idle has none.
-    pub(super) download: Buffer,
-}
-
-impl Scratch {
-    fn trim(&mut self) {
-        self.upload.trim();
-        self.download.trim();
-    }
-}
-
 /// What is seen of an app that has nothing to say but the next request or
 /// goodbye: one that has left must not keep the service busy.
 #[derive(Default)]
@@ -63,8 +47,8 @@ pub(super) struct Attention {
 pub(super) struct Left;
 
 enum Read {
-    /// A head of this length stands at the front of the buffer.
-    Head(usize),
+    /// A head of this length stands at the front of the buffer; the parts of it.
+    Head(Box<Scratch>, usize),
     Refused(ProxyError),
     End,
 }
@@ -80,11 +64,10 @@ pub(in crate::proxy) async fn serve(
 ) -> Option<(Tcp, Buffer)> {
     let (out, timers) = (Outgoing::default(), shared.timers.clone());
     let mut client = Client { tcp, buffer, out, begun: false, timers, note: Note::default() };
-    let mut scratch = Scratch::default();
     let watch = shared.drain.clone();
     let mut draining: BoxFuture<'_, ()> = Box::pin(watch.draining());
     loop {
-        let next = match client.read_head(&mut scratch.request, &mut draining, late.take()).await {
+        let next = match client.read_head(&mut draining, late.take()).await {
             Read::End => return None,
             Read::Refused(error) => {
                 shared.tasks.counters().proxy_requests.add();
@@ -93,12 +76,15 @@ pub(in crate::proxy) async fn serve(
                 client.refuse(shared, &error, None).await;
                 Next::Close
             }
-            Read::Head(length) => {
+            Read::Head(mut scratch, length) => {
                 client.begun = false;
+                client.out.lend(&mut scratch.reply);
                 let called = {
                     let call = pin!(call::call(shared, &mut client, &mut scratch, length));
                     shared.tasks.guard("a proxied request", call).await
                 };
+                client.out.lend(&mut scratch.reply);
+                scratch.give_back();
                 match called {
                     Ok(next) => next,
                     Err(_panicked) => client.give_up(shared).await,
@@ -111,7 +97,6 @@ pub(in crate::proxy) async fn serve(
         match next {
             Next::Again => {
                 // Thousands of connections are idle most of the time.
-                scratch.trim();
                 client.buffer.trim();
                 client.out.trim();
             }
@@ -129,7 +114,6 @@ pub(in crate::proxy) async fn serve(
                 return Some((tcp, buffer));
             }
             Next::Tunnel(mut stream, from_service) => {
-                drop(scratch);
                 client.note.tunnels();
                 relay(client, &mut stream, from_service).await;
                 return None;
@@ -247,19 +231,20 @@ impl Client {
     /// engine drains, and for a while for its last.
     async fn read_head(
         &mut self,
-        head: &mut RequestHead,
         draining: &mut BoxFuture<'_, ()>,
         mut timer: Option<BoxFuture<'static, ()>>,
     ) -> Read {
+        let mut scratch = None;
         loop {
             if !self.buffer.is_empty() {
-                match head.parse(self.buffer.readable(), Limits::default()) {
-                    Ok(Some(length)) => return Read::Head(length),
+                let mut parts: Box<Scratch> = scratch.take().unwrap_or_else(Scratch::lend);
+                match parts.request.parse(self.buffer.readable(), Limits::default()) {
+                    Ok(Some(length)) => return Read::Head(parts, length),
                     Err(error) => return Read::Refused(ProxyError::Head(error)),
                     Ok(None) if self.buffer.is_full(HEAD_ROOM) => {
                         return Read::Refused(ProxyError::Head(HeadError::TooLarge));
                     }
-                    Ok(None) => {}
+                    Ok(None) => scratch = Some(parts),
                 }
                 if timer.is_none() {
                     timer = Some(self.timers.patience(HEAD_TIME));

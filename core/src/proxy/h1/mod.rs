@@ -8,6 +8,7 @@ mod exchange;
 mod over_h2;
 mod request;
 mod response;
+mod scratch;
 mod tunnel;
 
 pub(super) use connection::serve;
