@@ -186,9 +186,10 @@ impl Reactor {
             }
         }
         wakers.extend(later.drain(..later.len().min(NEW)));
+        let turn = if later.is_empty() { Turn::Had } else { Turn::More };
         drop(lead);
         self.timers.ended(wakers);
-        Turn::Had
+        turn
     }
 }
 
@@ -196,6 +197,8 @@ impl Reactor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Had,
+    /// It did not need to, or need not the next time: new work is left over.
+    More,
     /// Another thread does.
     Taken,
 }

@@ -47,7 +47,8 @@ impl Wake for Pump {
         let mut context = Context::from_waker(&waker);
         let mut wakers = Vec::new();
         // It is asked to watch again before the set is looked at: a change in
-        // between is seen by one of the two.
+        // between is seen by one of the two. New work that is left over is not a
+        // change.
         loop {
             let watched = self.set.poll_readable(&mut context);
             let turn = self.reactor.turn(&mut wakers, || false, || {});
