@@ -9,11 +9,12 @@ use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
 use crate::proxy::explain::may_be_refusal_h2;
 use crate::proxy::policy::{self, Carry};
+use crate::proxy::pool::Lease;
 use h2::Reason;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version};
 use std::sync::Arc;
 
 /// How an exchange ends other than well.
@@ -83,31 +84,20 @@ impl<'a> Call<'a> {
             }
             None => self.spare.fields(),
         };
-        if let Some(token) = &self.token {
-            fields::put_token(&mut fields, self.carry, token.bearer());
+        if let Some(value) = self.token.as_deref().and_then(IdToken::value) {
+            fields::put_token(&mut fields, self.carry, value);
         }
         fields
     }
 
-    /// The request as HTTP/2 sends it.
-    ///
-    /// # Errors
-    /// If the target has an authority that is none.
-    pub(super) fn request(&mut self) -> Result<Request<()>, ProxyError> {
-        let scheme = if self.target.tls { Scheme::HTTPS } else { Scheme::HTTP };
-        let authority = self.target.authority.as_str();
-        let uri = Uri::builder()
-            .scheme(scheme)
-            .authority(authority)
-            .path_and_query(self.path.clone())
-            .build()
-            .map_err(|error| self.upstream(format!("{authority:?} is no authority: {error}")))?;
+    /// The request as HTTP/2 sends it on the connection of `lease`.
+    pub(super) fn request(&mut self, lease: &Lease) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = lease.uri(self.path.clone());
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.fields();
-        Ok(request)
+        request
     }
 
     /// The service failed.

@@ -54,15 +54,14 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 /// Puts a token in its place. The library never lets `Authorization` into the
 /// shared compression table (RFC 7541 §7.1.3), and the other field may go: the
 /// connection is that of one origin, which the token is for.
-pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
-    let Ok(value) = HeaderValue::from_bytes(bearer) else { return };
+pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, value: &HeaderValue) {
     match carry {
         Carry::Nothing => {}
         Carry::Authorization => {
-            fields.insert(header::AUTHORIZATION, value);
+            fields.insert(header::AUTHORIZATION, value.clone());
         }
         Carry::Serverless => {
-            fields.insert(SERVERLESS, value);
+            fields.insert(SERVERLESS, value.clone());
         }
     }
 }
