@@ -4,6 +4,7 @@ use super::fields;
 use super::intake::{Broken, reason_of};
 use super::spare::Spare;
 use crate::auth::IdToken;
+use crate::http1::Known;
 use crate::names::Target;
 use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
@@ -11,7 +12,7 @@ use crate::proxy::explain::may_be_refusal_h2;
 use crate::proxy::policy::{self, Carry};
 use crate::proxy::pool::Lease;
 use h2::Reason;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -56,10 +57,14 @@ impl<'a> Call<'a> {
         head: Parts,
     ) -> Call<'a> {
         let mut fields = head.headers;
-        fields::clean(&mut fields);
-        fields.remove(header::HOST);
-        let serverless = fields.get(fields::SERVERLESS).map(|value| value.as_bytes());
-        let own = fields.contains_key(header::AUTHORIZATION);
+        let present = fields::clean(&mut fields);
+        if present.had(Known::Host) {
+            fields.remove(header::HOST);
+        }
+        let serverless = Some(&fields).filter(|_| present.had(Known::ServerlessAuthorization));
+        let serverless = serverless.and_then(|fields| fields.get(fields::SERVERLESS));
+        let serverless = serverless.map(HeaderValue::as_bytes);
+        let own = present.had(Known::Authorization) && fields.contains_key(header::AUTHORIZATION);
         let carry = policy::carry(own, serverless, || shared.timers.wall());
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -112,8 +117,8 @@ impl<'a> Call<'a> {
     /// Takes from a final response's head what ends here, and puts the app's own
     /// name into a redirect to the service itself.
     pub(super) fn settle(&self, head: &mut Response<()>) {
-        fields::clean(head.headers_mut());
-        if self.shared.config.rewrite_redirects {
+        let present = fields::clean(head.headers_mut());
+        if present.had(Known::Location) && self.shared.config.rewrite_redirects {
             fields::rewrite_location(head.headers_mut(), &self.target);
         }
     }

@@ -47,7 +47,7 @@ pub(in crate::proxy) async fn begin(
     }
     let request = call.request(&lease);
     let ended = app.is_bodiless();
-    let (mut response, send) = match lease.send(request, ended).await {
+    let (mut response, send) = match lease.send(request, ended) {
         Ok(opened) => opened,
         Err(error) => {
             let again = if reused { Again::Unsent } else { Again::Once };

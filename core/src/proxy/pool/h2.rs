@@ -164,9 +164,8 @@ impl H2Pool {
     }
 
     fn find(&self, target: &Target, avoid: Option<&Lease>) -> Found {
-        let now = self.timers.wall();
         self.with(target, |origin| {
-            if origin.http1_until.is_some_and(|until| now < until) {
+            if origin.http1_until.is_some_and(|until| self.timers.wall() < until) {
                 return Found::Now(Given::Http1);
             }
             origin.connections.retain(|connection| connection.is_good());

@@ -181,15 +181,13 @@ impl Lease {
     ///
     /// # Errors
     /// If the connection takes no more streams; nothing has been sent then.
-    pub(in crate::proxy) async fn send(
+    pub(in crate::proxy) fn send(
         &self,
         request: Request<()>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let opened = match self.0.sender.clone().ready().await {
-            Ok(mut sender) => sender.send_request(request, end_of_stream),
-            Err(error) => Err(error),
-        };
+        // A copy that has opened no stream yet never has to wait for one.
+        let opened = self.0.sender.clone().send_request(request, end_of_stream);
         if opened.is_err() {
             self.retire();
         }
