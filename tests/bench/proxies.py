@@ -8,6 +8,7 @@ configurations and processes; what is asked of them is no business of it.
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import time
@@ -96,7 +97,7 @@ def wait_for(port, process, log):
 
 def token():
     """What runsd will send too: the work is the same for all."""
-    url = f"{METADATA}?audience=https://{HOST}"
+    url = f"{METADATA}?audience=https://{HOST}&format=full"
     asked = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
     with urllib.request.urlopen(asked) as answer:
         return answer.read().decode()
@@ -304,6 +305,19 @@ def built(name, folder):
     return program
 
 
+def floor_h2(port, folder):
+    """The command of the program that does the least over the HTTP/2 library,
+    which floor-h2 is the source of."""
+    build = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "floor-h2"
+    shutil.copytree(pathlib.Path(__file__).with_name("floor-h2"), build, dirs_exist_ok=True)
+    # It is runsd's own version of each library that it is to be measured with.
+    shutil.copy(ROOT / "Cargo.lock", build)
+    command = ["cargo", "build", "--quiet", "--release", "--offline", "--target-dir", build]
+    subprocess.run([*command, "--manifest-path", build / "Cargo.toml"], check=True)
+    program = [build / "release/floor-h2", str(port), str(SERVICE), HOST, token()]
+    return [*program, folder / "ca.pem"]
+
+
 def runsd(name, path, port, folder, *options):
     """Starts a runsd that sends everything to the service; `path` may be that
     of a program and the arguments before runsd's own."""
@@ -339,6 +353,8 @@ def peers(names, folder):
                 command += [str(PLAIN), HOST, here["token"]]
             else:
                 command += [str(SERVICE), HOST, here["token"], folder / "ca.pem"]
+        elif name == "floor-h2":
+            command = floor_h2(port, folder)
         else:
             raise SystemExit(f"no such peer: {name}")
         started.append(Proxy(name, port, command, folder))

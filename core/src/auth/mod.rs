@@ -9,6 +9,8 @@ mod jitter;
 mod jwt;
 
 use crate::net::BoxFuture;
+use bytes::Bytes;
+use http::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,7 +22,9 @@ pub use jwt::{base64, base64url, claims};
 /// A token that proves the caller to one audience. Its text appears in no log,
 /// error or `Debug` output.
 pub struct IdToken {
-    bearer: Vec<u8>,
+    bearer: Bytes,
+    /// The same, checked: none if it cannot stand in a field.
+    value: Option<HeaderValue>,
     expires: SystemTime,
     issued: Option<SystemTime>,
     email: Option<String>,
@@ -30,7 +34,9 @@ impl IdToken {
     /// A token from its text, its expiry by the wall clock and the caller's
     /// email where the token tells it.
     pub fn new(token: &str, expires: SystemTime, email: Option<String>) -> IdToken {
-        IdToken { bearer: format!("Bearer {token}").into_bytes(), expires, issued: None, email }
+        let bearer = Bytes::from(format!("Bearer {token}"));
+        let value = HeaderValue::from_maybe_shared(bearer.clone()).ok();
+        IdToken { bearer, value, expires, issued: None, email }
     }
 
     /// The same token, which says when it was issued.
@@ -41,6 +47,12 @@ impl IdToken {
     /// The value of the header field that carries it: `Bearer …`.
     pub fn bearer(&self) -> &[u8] {
         &self.bearer
+    }
+
+    /// The same as HTTP/2 takes it, without a copy for each request; `None` if
+    /// it has bytes that must not stand in a field.
+    pub fn value(&self) -> Option<&HeaderValue> {
+        self.value.as_ref()
     }
 
     /// When it ends, by the wall clock.
@@ -109,4 +121,16 @@ pub trait Tokens: Send + Sync + 'static {
 
     /// Starts a fetch, so that the token is ready when a request comes.
     fn warm(&self, audience: &str);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_cannot_stand_in_a_field_has_no_value() {
+        let of = |token| IdToken::new(token, SystemTime::UNIX_EPOCH, None);
+        assert_eq!(of("a.b.c").value().unwrap().as_bytes(), of("a.b.c").bearer());
+        assert!(of("a\r\nb").value().is_none());
+    }
 }

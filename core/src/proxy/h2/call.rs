@@ -4,16 +4,18 @@ use super::fields;
 use super::intake::{Broken, reason_of};
 use super::spare::Spare;
 use crate::auth::IdToken;
+use crate::http1::Known;
 use crate::names::Target;
 use crate::proxy::Shared;
 use crate::proxy::error::ProxyError;
 use crate::proxy::explain::may_be_refusal_h2;
 use crate::proxy::policy::{self, Carry};
+use crate::proxy::pool::Lease;
 use h2::Reason;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version};
 use std::sync::Arc;
 
 /// How an exchange ends other than well.
@@ -55,10 +57,14 @@ impl<'a> Call<'a> {
         head: Parts,
     ) -> Call<'a> {
         let mut fields = head.headers;
-        fields::clean(&mut fields);
-        fields.remove(header::HOST);
-        let serverless = fields.get(fields::SERVERLESS).map(|value| value.as_bytes());
-        let own = fields.contains_key(header::AUTHORIZATION);
+        let present = fields::clean(&mut fields);
+        if present.had(Known::Host) {
+            fields.remove(header::HOST);
+        }
+        let serverless = Some(&fields).filter(|_| present.had(Known::ServerlessAuthorization));
+        let serverless = serverless.and_then(|fields| fields.get(fields::SERVERLESS));
+        let serverless = serverless.map(HeaderValue::as_bytes);
+        let own = present.had(Known::Authorization) && fields.contains_key(header::AUTHORIZATION);
         let carry = policy::carry(own, serverless, || shared.timers.wall());
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -83,31 +89,20 @@ impl<'a> Call<'a> {
             }
             None => self.spare.fields(),
         };
-        if let Some(token) = &self.token {
-            fields::put_token(&mut fields, self.carry, token.bearer());
+        if let Some(value) = self.token.as_deref().and_then(IdToken::value) {
+            fields::put_token(&mut fields, self.carry, value);
         }
         fields
     }
 
-    /// The request as HTTP/2 sends it.
-    ///
-    /// # Errors
-    /// If the target has an authority that is none.
-    pub(super) fn request(&mut self) -> Result<Request<()>, ProxyError> {
-        let scheme = if self.target.tls { Scheme::HTTPS } else { Scheme::HTTP };
-        let authority = self.target.authority.as_str();
-        let uri = Uri::builder()
-            .scheme(scheme)
-            .authority(authority)
-            .path_and_query(self.path.clone())
-            .build()
-            .map_err(|error| self.upstream(format!("{authority:?} is no authority: {error}")))?;
+    /// The request as HTTP/2 sends it on the connection of `lease`.
+    pub(super) fn request(&mut self, lease: &Lease) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = lease.uri(self.path.clone());
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.fields();
-        Ok(request)
+        request
     }
 
     /// The service failed.
@@ -122,8 +117,8 @@ impl<'a> Call<'a> {
     /// Takes from a final response's head what ends here, and puts the app's own
     /// name into a redirect to the service itself.
     pub(super) fn settle(&self, head: &mut Response<()>) {
-        fields::clean(head.headers_mut());
-        if self.shared.config.rewrite_redirects {
+        let present = fields::clean(head.headers_mut());
+        if present.had(Known::Location) && self.shared.config.rewrite_redirects {
             fields::rewrite_location(head.headers_mut(), &self.target);
         }
     }

@@ -21,6 +21,7 @@ use http::header;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response};
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -131,7 +132,7 @@ async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Res
 }
 
 /// The host that a request names, without its port.
-fn host(head: &Parts) -> Result<String, Failure> {
+fn host(head: &Parts) -> Result<Cow<'_, str>, Failure> {
     // RFC 9113 §8.1.1: a malformed request is reset, not answered.
     let malformed = || Failure::Reset(Reason::PROTOCOL_ERROR);
     if head.method == Method::CONNECT {
@@ -156,12 +157,15 @@ fn host(head: &Parts) -> Result<String, Failure> {
     let authority = match (head.uri.authority(), host) {
         _ if more.is_some() => return Err(malformed()),
         (Some(authority), Some(host)) if *authority != host => return Err(malformed()),
-        (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => host,
+        (Some(authority), _) => Cow::Borrowed(authority),
+        (None, Some(host)) => Cow::Owned(host),
         (None, None) => return Err(malformed()),
     };
     check_authority(authority.as_str()).map_err(|_| malformed())?;
-    Ok(authority.host().to_owned())
+    Ok(match authority {
+        Cow::Borrowed(authority) => Cow::Borrowed(authority.host()),
+        Cow::Owned(authority) => Cow::Owned(authority.host().to_owned()),
+    })
 }
 
 impl Begun {
@@ -191,7 +195,7 @@ impl AppSide for AppStream {
             // Its whole connection has gone: nobody waits any more.
             Broken::Source(_) => Halt::Source(Reason::CANCEL, Failure::Gone),
         };
-        self.upload.poll_forward(context, to).map_err(halted)
+        self.upload.poll_forward(context, to, |_| ()).map_err(halted)
     }
 
     fn can_rewind(&self) -> bool {
@@ -222,10 +226,11 @@ impl AppSide for AppStream {
         if self.reply.bare {
             return Poll::Ready(Ok(()));
         }
-        let forwarded = from.poll_forward(context, self.reply.stream()?);
+        let Reply { stream, note, .. } = &mut self.reply;
+        let stream = stream.as_mut().ok_or(Failure::Gone)?;
+        let forwarded = from.poll_forward(context, stream, |trailers| note.ended_with(trailers));
         if forwarded.is_ready() {
-            self.reply.note.sent(from.passed());
-            from.trailers().into_iter().for_each(|fields| self.reply.note.ended_with(fields));
+            note.sent(from.passed());
         }
         forwarded.map_err(|broken| download_failure(&broken))
     }

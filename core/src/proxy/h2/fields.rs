@@ -10,23 +10,58 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 /// The platform's own field for a token.
 pub(super) const SERVERLESS: HeaderName = HeaderName::from_static("x-serverless-authorization");
 
-/// Removes what ends here from a head, either way. `TE: trailers` is all that
-/// the library lets in of `TE`, and it stays (RFC 9113 §8.2.2).
-pub(in crate::proxy) fn clean(fields: &mut HeaderMap) {
-    if fields.contains_key(header::CONNECTION) {
+/// Which of the fields that the proxy looks at a head came with: most heads have
+/// few of them, and one look at its names is less than a search for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::proxy) struct Present {
+    /// One bit for each [`Known`].
+    known: u32,
+    /// Some end here.
+    ending: bool,
+}
+
+impl Present {
+    fn of(fields: &HeaderMap) -> Present {
+        let mut present = Present::default();
+        for name in fields.keys() {
+            let known = known(name);
+            present.known |= 1 << known as u32;
+            present.ending |= ends_here(known);
+        }
+        present
+    }
+
+    /// Whether `known` was there; whether it still is, the head knows.
+    pub(super) fn had(self, known: Known) -> bool {
+        self.known & 1 << known as u32 != 0
+    }
+}
+
+fn known(name: &HeaderName) -> Known {
+    Known::of(name.as_str().as_bytes())
+}
+
+fn ends_here(known: Known) -> bool {
+    known.is_hop() && known != Known::Te
+}
+
+/// Removes what ends here from a head, either way, and says what had been there.
+/// `TE: trailers` is all that the library lets in of `TE`, and it stays (RFC 9113
+/// §8.2.2).
+pub(in crate::proxy) fn clean(fields: &mut HeaderMap) -> Present {
+    let present = Present::of(fields);
+    if present.had(Known::Connection) {
         remove_nominated(fields);
     }
-    let ends_here = |name: &HeaderName| {
-        let known = Known::of(name.as_str().as_bytes());
-        known.is_hop() && known != Known::Te
-    };
-    // Looked for first, because most heads have none of them.
-    while let Some(name) = fields.keys().find(|name| ends_here(name)).cloned() {
-        fields.remove(name);
+    if present.ending {
+        while let Some(name) = fields.keys().find(|name| ends_here(known(name))).cloned() {
+            fields.remove(name);
+        }
     }
-    if fields.get(header::TE).is_some_and(|te| te != "trailers") {
+    if present.had(Known::Te) && fields.get(header::TE).is_some_and(|te| te != "trailers") {
         fields.remove(header::TE);
     }
+    present
 }
 
 fn remove_nominated(fields: &mut HeaderMap) {
@@ -44,8 +79,7 @@ fn remove_nominated(fields: &mut HeaderMap) {
 
 /// Removes from trailers what must not stand there (RFC 9110 §6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    let forbidden =
-        |name: &HeaderName| Known::of(name.as_str().as_bytes()).is_forbidden_in_trailers();
+    let forbidden = |name: &HeaderName| known(name).is_forbidden_in_trailers();
     while let Some(name) = trailers.keys().find(|name| forbidden(name)).cloned() {
         trailers.remove(name);
     }
@@ -54,15 +88,14 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
 /// Puts a token in its place. The library never lets `Authorization` into the
 /// shared compression table (RFC 7541 §7.1.3), and the other field may go: the
 /// connection is that of one origin, which the token is for.
-pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, bearer: &[u8]) {
-    let Ok(value) = HeaderValue::from_bytes(bearer) else { return };
+pub(super) fn put_token(fields: &mut HeaderMap, carry: Carry, value: &HeaderValue) {
     match carry {
         Carry::Nothing => {}
         Carry::Authorization => {
-            fields.insert(header::AUTHORIZATION, value);
+            fields.insert(header::AUTHORIZATION, value.clone());
         }
         Carry::Serverless => {
-            fields.insert(SERVERLESS, value);
+            fields.insert(SERVERLESS, value.clone());
         }
     }
 }
@@ -106,7 +139,9 @@ mod tests {
         ] {
             fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        clean(&mut fields);
+        let present = clean(&mut fields);
+        assert!(present.had(Known::Te) && present.had(Known::Connection));
+        assert!(!present.had(Known::Host) && !present.had(Known::Authorization));
         let mut left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "te", "x-kept"]);

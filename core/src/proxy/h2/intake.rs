@@ -173,11 +173,6 @@ impl Intake {
         self.passed
     }
 
-    /// The trailers, once they have come.
-    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
-        self.end.as_ref().and_then(Option::as_ref)
-    }
-
     fn keep(&mut self, piece: &Bytes) {
         self.kept_bytes += piece.len();
         match &mut self.kept {
@@ -198,7 +193,18 @@ impl Intake {
         self.end.as_ref().filter(|_| self.queued_is_empty())
     }
 
-    /// Passes the body on to `to`, its end and trailers included.
+    /// The trailers for their one receiver, or a copy where there may be another.
+    fn last_trailers(&mut self) -> HeaderMap {
+        let kept = self.kept.is_some();
+        let trailers = self.end.as_mut().and_then(Option::as_mut);
+        let give = |trailers: &mut HeaderMap| {
+            if kept { trailers.clone() } else { std::mem::take(trailers) }
+        };
+        trailers.map(give).unwrap_or_default()
+    }
+
+    /// Passes the body on to `to`, its end and trailers included, which `ended`
+    /// is told of first.
     ///
     /// # Errors
     /// [`Broken`]; the caller resets what is left.
@@ -206,14 +212,17 @@ impl Intake {
         &mut self,
         context: &mut Context<'_>,
         to: &mut SendStream<Bytes>,
+        ended: impl FnOnce(&HeaderMap),
     ) -> Poll<Result<(), Broken>> {
         loop {
             self.poll_fetch(context).map_err(Broken::Source)?;
             let sink = |_: h2::Error| Broken::Sink;
             if let Some(end) = self.ending() {
-                let ended = match end.clone() {
-                    Some(trailers) => to.send_trailers(trailers),
-                    None => to.send_data(Bytes::new(), true),
+                let ended = if let Some(trailers) = end {
+                    ended(trailers);
+                    to.send_trailers(self.last_trailers())
+                } else {
+                    to.send_data(Bytes::new(), true)
                 };
                 return Poll::Ready(ended.map_err(sink));
             }

@@ -45,9 +45,9 @@ pub(in crate::proxy) async fn begin(
     if reused {
         call.shared.tasks.counters().upstream_reused.add();
     }
-    let request = call.request().map_err(Failure::Answer)?;
+    let request = call.request(&lease);
     let ended = app.is_bodiless();
-    let (mut response, send) = match lease.send(request, ended).await {
+    let (mut response, send) = match lease.send(request, ended) {
         Ok(opened) => opened,
         Err(error) => {
             let again = if reused { Again::Unsent } else { Again::Once };

@@ -10,7 +10,8 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::timers::Timers;
 use crate::proxy::{Shared, Upstream};
 use async_channel::{Receiver, Sender};
-use std::collections::{HashMap, VecDeque};
+use http::uri::{Authority, Scheme};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -32,7 +33,9 @@ pub(in crate::proxy) enum Way {
 #[derive(Debug)]
 pub(in crate::proxy) struct H2Pool {
     timers: Timers,
-    origins: Mutex<HashMap<String, Origins>>,
+    /// Sorted: among the few that an app calls, one is found sooner than it would
+    /// be hashed.
+    origins: Mutex<BTreeMap<String, Origins>>,
 }
 
 /// One authority, in the clear and encrypted.
@@ -147,7 +150,7 @@ impl H2Pool {
         }
     }
 
-    fn origins(&self) -> MutexGuard<'_, HashMap<String, Origins>> {
+    fn origins(&self) -> MutexGuard<'_, BTreeMap<String, Origins>> {
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,9 +164,8 @@ impl H2Pool {
     }
 
     fn find(&self, target: &Target, avoid: Option<&Lease>) -> Found {
-        let now = self.timers.wall();
         self.with(target, |origin| {
-            if origin.http1_until.is_some_and(|until| now < until) {
+            if origin.http1_until.is_some_and(|until| self.timers.wall() < until) {
                 return Found::Now(Given::Http1);
             }
             origin.connections.retain(|connection| connection.is_good());
@@ -297,7 +299,13 @@ async fn dial(shared: &Shared, target: &Target, secure: Secure) -> Result<Dialed
     count(shared, &connected);
     let prior_knowledge = secure == Secure::No;
     if connected.protocol == Protocol::Http2 || prior_knowledge {
-        let opened = Connection::open(connected.stream, &shared.tasks, &shared.timers).await;
+        let authority = Authority::try_from(target.authority.as_str());
+        let authority = authority.map_err(|error| {
+            upstream(target, format!("{:?} is no authority: {error}", target.authority))
+        })?;
+        let scheme = if target.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        let (stream, origin) = (connected.stream, (scheme, authority));
+        let opened = Connection::open(stream, origin, &shared.tasks, &shared.timers).await;
         return opened
             .map(Dialed::Http2)
             .map_err(|error| upstream(target, format!("HTTP/2 cannot begin: {error}")));

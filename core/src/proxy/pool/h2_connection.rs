@@ -10,7 +10,8 @@ use futures_lite::Stream as _;
 use futures_lite::future::poll_fn;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
-use http::Request;
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{Request, Uri};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,8 @@ const QUIET: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
+    /// What every request on it is for.
+    origin: (Scheme, Authority),
     tcp: Tcp,
     status: Arc<Status>,
     used: AtomicBool,
@@ -95,12 +98,14 @@ impl Status {
 }
 
 impl Connection {
-    /// Speaks the preface on `stream` and starts the task that drives it.
+    /// Speaks the preface on `stream`, which leads to `origin`, and starts the
+    /// task that drives it.
     ///
     /// # Errors
     /// What the library says.
     pub(super) async fn open(
         stream: Stream,
+        origin: (Scheme, Authority),
         tasks: &Tasks,
         timers: &Timers,
     ) -> Result<Arc<Connection>, h2::Error> {
@@ -132,7 +137,14 @@ impl Connection {
             futures_lite::future::or(driving, keep_alive(pings, &driven, driven.timers.clock()))
                 .await;
         });
-        Ok(Arc::new(Connection { sender, tcp, status, used: AtomicBool::new(false), widen }))
+        Ok(Arc::new(Connection {
+            sender,
+            origin,
+            tcp,
+            status,
+            used: AtomicBool::new(false),
+            widen,
+        }))
     }
 
     /// The right to a stream, if the peer allows one more.
@@ -169,19 +181,27 @@ impl Lease {
     ///
     /// # Errors
     /// If the connection takes no more streams; nothing has been sent then.
-    pub(in crate::proxy) async fn send(
+    pub(in crate::proxy) fn send(
         &self,
         request: Request<()>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let opened = match self.0.sender.clone().ready().await {
-            Ok(mut sender) => sender.send_request(request, end_of_stream),
-            Err(error) => Err(error),
-        };
+        // A copy that has opened no stream yet never has to wait for one.
+        let opened = self.0.sender.clone().send_request(request, end_of_stream);
         if opened.is_err() {
             self.retire();
         }
         opened
+    }
+
+    /// `path` at the connection's origin.
+    pub(in crate::proxy) fn uri(&self, path: PathAndQuery) -> Uri {
+        let (scheme, authority) = self.0.origin.clone();
+        let mut parts = Parts::default();
+        (parts.scheme, parts.authority) = (Some(scheme), Some(authority));
+        parts.path_and_query = Some(path);
+        // All three are there, which is what can be wrong with parts.
+        Uri::from_parts(parts).unwrap_or_default()
     }
 
     /// Whether the connection had been used before; it has been from now on.

@@ -180,7 +180,7 @@ fn goes_at_once(length: usize) -> bool {
                 let (mut sender, _connection) = opening.await.unwrap();
                 let (_, mut stream) = sender.send_request(get("http://a/"), false).unwrap();
                 let once = poll_fn(|context| {
-                    Poll::Ready(intake.poll_forward(context, &mut stream).is_ready())
+                    Poll::Ready(intake.poll_forward(context, &mut stream, |_| ()).is_ready())
                 });
                 told.send(once.await).await.unwrap();
             }

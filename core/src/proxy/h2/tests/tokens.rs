@@ -166,6 +166,37 @@ fn a_body_that_is_still_coming_is_sent_again_from_its_beginning() {
 }
 
 #[test]
+fn the_trailers_of_a_request_are_sent_again_too() {
+    let world = World::new(Upstream::Same);
+    world.tls_service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        let (head, mut body) = request.into_parts();
+        assert_eq!(read(&mut body).await.unwrap(), b"a body");
+        let trailers = body.trailers().await.unwrap().unwrap();
+        if head.headers["authorization"] == "Bearer old" {
+            let challenge = "Bearer error=\"invalid_token\"";
+            let refusal = Response::builder().status(401).header("www-authenticate", challenge);
+            respond.send_response(refusal.body(()).unwrap(), true).unwrap();
+            return;
+        }
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_trailers(trailers).unwrap();
+    });
+    *world.tokens.ready.lock().unwrap() = token("old");
+    *world.tokens.next.lock().unwrap() = token("new");
+    let echoed = world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b"a body"), false).unwrap();
+        stream.send_trailers(fields(&[("x-sum", "1"), ("x-sum", "2")])).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        read(&mut body).await.unwrap();
+        body.trailers().await.unwrap().unwrap()
+    });
+    assert_eq!(echoed, fields(&[("x-sum", "1"), ("x-sum", "2")]));
+}
+
+#[test]
 fn a_body_too_large_to_keep_is_not_sent_again() {
     let world = World::new(Upstream::Same);
     world.tls_service("hello", |request, mut respond: SendResponse<Bytes>| async move {
