@@ -427,6 +427,39 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
 }
 
 #[test]
+fn a_forward_proxy_tells_what_became_of_a_host_that_is_no_service() {
+    let closed = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+    let proxy = proxy(closed, true);
+    let ask = |line: &str| {
+        let mut app = app(&proxy);
+        write!(app, "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        read_until(&mut app, "")
+    };
+    let (garbled, service) = service(vec![vec![(HEAD_END, b"220 smtp.example\r\n")]]);
+    for (line, what, remedy) in [
+        ("CONNECT exmple.com:443", "cannot reach exmple.com:443", "check its spelling"),
+        ("GET http://exmple.com:8080/", "cannot reach exmple.com:8080", "check its spelling"),
+        ("GET http://exmple.com/", "cannot reach exmple.com", "check its spelling"),
+        ("CONNECT hello:443", "cannot reach hello:443", "http://NAME on port 80"),
+        ("GET http://hello:8080/", "cannot reach hello:8080", "http://NAME on port 80"),
+        (&format!("CONNECT {closed}"), "refused", "listens on that port"),
+        (&format!("GET http://{closed}/"), "refused", "listens on that port"),
+        (&format!("GET http://{garbled}/"), &format!("{garbled}"), "its own log"),
+    ] {
+        let heard = ask(line);
+        assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");
+        for part in [what, remedy] {
+            assert!(heard.contains(part), "{part}: {heard}");
+        }
+        assert!(!heard.contains("ingress") && !heard.contains("region"), "{heard}");
+        assert!(!heard.contains("\"service\""), "{heard}");
+    }
+    service.join().unwrap();
+    let ours = ask("GET http://hello/");
+    assert!(ours.contains("ingress") && ours.contains("\"service\":\"hello\""), "{ours}");
+}
+
+#[test]
 fn where_an_app_is_told_of_the_proxy_a_web_page_gets_no_identity() {
     let (ours, service) = service(vec![vec![(HEAD_END, OK)]]);
     let proxy = proxy(ours, true);
