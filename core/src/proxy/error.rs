@@ -48,6 +48,15 @@ pub(super) enum ProxyError {
         /// What went wrong.
         cause: String,
     },
+    /// We gave the service up for what it sent too much of.
+    Limit {
+        /// What the app called.
+        name: String,
+        /// The host that the name was mapped to.
+        host: String,
+        /// What it sent more of than we take.
+        what: &'static str,
+    },
     /// A host that is no service, which was called as without runsd, failed so.
     Elsewhere {
         /// How.
@@ -58,6 +67,9 @@ pub(super) enum ProxyError {
     /// A defect of ours.
     Internal,
 }
+
+/// What a service may send too much of over HTTP/2 alone.
+pub(super) const TINY_FRAMES: &str = "empty and tiny DATA frames";
 
 /// An answer of the proxy's own.
 #[derive(Debug)]
@@ -102,7 +114,7 @@ impl ProxyError {
                 }
                 DialError::Tls { .. } => (502, "tls_protocol_error"),
             },
-            ProxyError::Upstream { .. } => (502, "http_protocol_error"),
+            ProxyError::Upstream { .. } | ProxyError::Limit { .. } => (502, "http_protocol_error"),
             ProxyError::Elsewhere { error, .. } => error.class(),
             ProxyError::Internal => (502, "proxy_internal_error"),
         }
@@ -152,6 +164,14 @@ impl ProxyError {
             ProxyError::Upstream { .. } => {
                 Some("the service's own log says why it broke off; its instance may have crashed")
             }
+            ProxyError::Limit { what: TINY_FRAMES, .. } => Some(
+                "that could exhaust runsd, which ends such a connection: the service should send \
+                 fewer, or be called over HTTP/1.1, which has none (--upstream-http 1)",
+            ),
+            ProxyError::Limit { .. } => Some(
+                "that could exhaust runsd, which ends such a connection: the service must send \
+                 fewer",
+            ),
             ProxyError::Elsewhere { error, misses } => Some(elsewhere_remedy(error, *misses)),
             ProxyError::Token { cause, .. } if !cause.permanent => Some(
                 "it is asked for again; if it goes on, check that the metadata server can be \
@@ -251,6 +271,9 @@ impl fmt::Display for ProxyError {
             ProxyError::Dial { name, cause } => write!(f, "cannot reach {name}: {cause}"),
             ProxyError::Upstream { name, host, cause } => {
                 write!(f, "{name} ({host}) failed: {cause}")
+            }
+            ProxyError::Limit { name, host, what } => {
+                write!(f, "runsd gave up {name} ({host}), which sent more {what} than runsd takes")
             }
             ProxyError::Elsewhere { error, .. } => error.fmt(f),
             ProxyError::Internal => f.write_str("an internal error of runsd; its log has more"),
