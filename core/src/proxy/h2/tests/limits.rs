@@ -4,6 +4,7 @@ use super::http1_apps::{CLOSE, ask};
 use super::world::{Heard, World, get};
 use crate::net::Tcp;
 use crate::proxy::Upstream;
+use crate::telemetry::Level;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use h2::Reason;
 
@@ -37,7 +38,8 @@ fn flooding(world: &World, head: &'static [u8], flood: &'static [u8]) {
 /// The lines of the log that tell whose limit it was.
 fn told(world: &World) -> Vec<String> {
     let mut said = world.said.lock().unwrap();
-    said.drain(..).filter(|line| line.contains("could exhaust runsd")).collect()
+    let lines = said.drain(..).filter(|(level, _)| *level == Level::Warn).map(|(_, line)| line);
+    lines.filter(|line| line.contains("could exhaust runsd")).collect()
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct World {
     pub tasks: Tasks,
     pub counters: Arc<Counters>,
     /// What the log says from debug on.
-    pub said: Arc<Mutex<Vec<String>>>,
+    pub said: Arc<Mutex<Vec<(Level, String)>>>,
     pub names: Arc<Names>,
     pub tokens: Arc<Purse>,
     pub drain: Drain,
@@ -110,9 +110,11 @@ impl World {
     pub fn with(clock: Arc<dyn Clock>, config: Config) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let said = Arc::<Mutex<Vec<String>>>::default();
+        let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
         let saying = said.clone();
-        let say = move |record: &Record<'_>| saying.lock().unwrap().push(record.message.into());
+        let say = move |record: &Record<'_>| {
+            saying.lock().unwrap().push((record.level, record.message.into()));
+        };
         let log = Log::new(Level::Debug, Sink::Callback(Box::new(say)), Instant::now);
         let executing = Executing::new(log, counters.clone(), failed).unwrap();
         let tasks = executing.tasks();
