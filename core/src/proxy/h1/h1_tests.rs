@@ -1,7 +1,7 @@
 //! The proxy over real sockets, between a client and a service that say
 //! exactly the bytes a test wants.
 
-use super::timing_tests::accepted;
+use super::timing_tests::{accepted, nobody};
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
@@ -349,7 +349,7 @@ fn an_app_that_leaves_takes_the_service_along() {
 
 #[test]
 fn what_cannot_be_served_is_explained() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = nobody();
     let proxy = proxy(closed, false);
     for (request, status, part) in [
         ("GET / HTTP/1.1\r\nHost: other\r\n\r\n", 421, "it is not hello"),
@@ -378,7 +378,7 @@ fn what_cannot_be_served_is_explained() {
 
 #[test]
 fn a_grpc_call_is_refused_in_its_own_form_and_head_has_no_body() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = nobody();
     let proxy = proxy(closed, false);
     let mut grpc = app(&proxy);
     grpc.write_all(
@@ -428,7 +428,7 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
 
 #[test]
 fn a_forward_proxy_tells_what_became_of_a_host_that_is_no_service() {
-    let closed = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+    let (closed, _held) = nobody();
     let proxy = proxy(closed, true);
     let ask = |line: &str| {
         let mut app = app(&proxy);
