@@ -36,14 +36,27 @@ pub fn runsd() -> PathBuf {
     built
 }
 
-/// Does `work`, which says how long it took, until it takes less than `most`: a
-/// busy machine delays one time or two, a fault every one.
+/// Does `work` until each of its steps has taken less than `most`, at most five
+/// times: a busy machine delays one step or another, a fault the same one every
+/// time. `work` says how long each step took, and makes what it measures anew each
+/// time: in one that was used before, a fault of first requests no longer shows.
 ///
 /// # Panics
-/// If it takes longer five times.
-pub fn in_time(most: Duration, mut work: impl FnMut() -> Duration) {
-    let late: Vec<_> = (0..5).map(|_| work()).take_while(|took| *took >= most).collect();
-    assert!(late.len() < 5, "never in less than {most:?}: {late:?}");
+/// If one of the steps takes longer five times, or there is none.
+pub fn in_time<Took: AsRef<[Duration]>>(most: Duration, mut work: impl FnMut() -> Took) {
+    let mut least = work().as_ref().to_vec();
+    assert!(!least.is_empty(), "nothing was measured");
+    for _ in 1..5 {
+        if least.iter().all(|took| *took < most) {
+            break;
+        }
+        let took = work();
+        assert_eq!(took.as_ref().len(), least.len(), "the steps of every try are the same");
+        for (least, took) in least.iter_mut().zip(took.as_ref()) {
+            *least = (*least).min(*took);
+        }
+    }
+    assert!(least.iter().all(|took| *took < most), "never in less than {most:?}: {least:?}");
 }
 
 /// Copies a program to where it is to be run. Another process does it: a child
@@ -210,5 +223,33 @@ impl World {
         let mut app = vec!["curl", "-sS", "-m", "30", "-w", " %{http_code}"];
         app.extend(arguments);
         self.run(&[], &app)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// How often it took steps of these milliseconds, and whether they were in time.
+    fn tried(tries: &[[u64; 2]]) -> (usize, bool) {
+        let mut done = 0;
+        let passed = catch_unwind(AssertUnwindSafe(|| {
+            in_time(Duration::from_millis(10), || {
+                done += 1;
+                tries[(done - 1).min(tries.len() - 1)].map(Duration::from_millis)
+            });
+        }));
+        (done, passed.is_ok())
+    }
+
+    #[test]
+    fn one_step_that_is_late_in_every_try_is_found_and_now_and_then_is_forgiven() {
+        assert_eq!(tried(&[[1, 1]]), (1, true));
+        assert_eq!(tried(&[[20, 1], [1, 20]]), (2, true));
+        assert_eq!(tried(&[[20, 1], [20, 1], [20, 1], [20, 1], [9, 1]]), (5, true));
+        // As of first requests, in whose stead later ones were in time.
+        assert_eq!(tried(&[[20, 1]]), (5, false));
+        assert_eq!(tried(&[[1, 10]]), (5, false));
     }
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
+import math
 import pickle
 import socket
 import threading
@@ -151,13 +153,12 @@ def test_asyncio_is_not_blocked(routes: list[dict[str, str]]) -> None:
 @pytest.mark.parametrize("call", ["engine.wait()", "engine.wait(30)"])
 def test_ctrl_c_is_heard_within_a_tenth_of_a_second(call: str) -> None:
     program = f"""
-import os, signal, threading, time, runsd
+import json, os, signal, threading, time, runsd
 engine = runsd.start(mode="proxy")
 sent, late = [], []
 def interrupt():
     sent.append(time.monotonic())
     os.kill(os.getpid(), signal.SIGINT)
-# A busy machine may delay one or two of them.
 for _ in range(5):
     threading.Timer(0.2, interrupt).start()
     try:
@@ -166,11 +167,18 @@ for _ in range(5):
         late.append(time.monotonic() - sent[-1])
     else:
         raise SystemExit("not interrupted")
-assert sorted(late)[2] < 0.1, late
 assert engine.state is runsd.State.RUNNING
 engine.stop()
+print(json.dumps(late))
 """
-    conftest.run(program)
+    # A busy machine delays one or another of them, a fault the same one every time.
+    least = [math.inf] * 5
+    for _ in range(5):
+        late = json.loads(conftest.run(program).stdout)
+        least = [min(pair) for pair in zip(least, late, strict=True)]
+        if max(least) < 0.1:
+            break
+    assert max(least) < 0.1, least
 
 
 def test_ctrl_c_is_heard_while_a_stop_waits(routes_text: str) -> None:

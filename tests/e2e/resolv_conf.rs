@@ -75,6 +75,16 @@ fn what_cannot_be_written_costs_the_full_mode_and_not_the_start() {
         let strict = world.run(&["--strict"], &["true"]);
         assert_eq!(strict.code, Some(70), "{made}: {strict:#?}");
         assert!(strict.err.contains(said), "{made}: {strict:#?}");
+        // The doctor calls failed what does not work, and here the app has its proxy.
+        for (options, mode, code) in [(&[][..], "proxy", 0), (&["--strict"], "none", 1)] {
+            let ran = world.run_plain(&[&["doctor", "--json"], options].concat());
+            assert_eq!(ran.code, Some(code), "{made} {options:?}: {ran:#?}");
+            let report: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+            let findings = report["findings"].as_array().expect("a list");
+            let found = |what| findings.iter().find(|one| one["what"] == what).expect("found");
+            assert_eq!(found("mode")["facts"]["mode"], mode, "{made}: {ran:#?}");
+            assert_eq!(found("resolv.conf")["verdict"], "warning", "{made}: {ran:#?}");
+        }
     }
 }
 

@@ -172,6 +172,18 @@ fn cancelled_streams_leave_nothing() {
     over_http2("cancelled", ROOM / 2);
 }
 
+/// COVERAGE.md 19: a connection that an app keeps after bulk keeps no room for it.
+#[test]
+fn an_idle_connection_costs_no_more_after_bulk() {
+    let sidecar = Sidecar::default();
+    let mut command = apps::python("http2_app.py");
+    command.extend(["idle".to_owned(), sidecar.pid().to_string()]);
+    let mut app = sidecar.world.sim.command(&command[0]);
+    let ran = runsd_tests::start(app.args(&command[1..])).wait();
+    assert_eq!(ran.ok(), "done\n");
+    println!("{}", ran.err);
+}
+
 /// The bar of tests/bench/README.md: 1,000 idle WebSockets take at most 20 MB; and they are
 /// still alive afterwards.
 #[test]

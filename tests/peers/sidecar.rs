@@ -114,8 +114,13 @@ impl Sidecar {
         std::fs::read_dir(self.proc("fd")).expect("a running process").count()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.running.pid()
+    }
+
     fn proc(&self, file: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{file}", self.running.pid()))
+        PathBuf::from(format!("/proc/{}/{file}", self.pid()))
     }
 }
 

@@ -19,6 +19,15 @@ pub enum Fault {
     Refused(String),
     /// Something answered that is not the metadata server.
     Stranger(String),
+    /// The same, and it never will be: it does not even speak the protocol.
+    OtherProtocol(String),
+}
+
+impl Fault {
+    /// Whether asking again is of no use before somebody has changed something.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Fault::Refused(_) | Fault::OtherProtocol(_))
+    }
 }
 
 impl fmt::Display for Fault {
@@ -26,7 +35,8 @@ impl fmt::Display for Fault {
         let (Fault::Passing(text)
         | Fault::Unreachable(text)
         | Fault::Refused(text)
-        | Fault::Stranger(text)) = self;
+        | Fault::Stranger(text)
+        | Fault::OtherProtocol(text)) = self;
         f.write_str(text)
     }
 }
@@ -117,9 +127,14 @@ impl Metadata {
         let at = format!("the metadata server at {}", self.host);
         let reply = called.map_err(|error| match error {
             CallError::Url(_) => Fault::Refused(format!("{at}: {error}")),
-            CallError::Failed(_) | CallError::Timeout(_) | CallError::OnlyHttp2 => {
+            CallError::Failed(_) | CallError::Timeout(_) => {
                 Fault::Unreachable(format!("{at} cannot be reached: {error}"))
             }
+            CallError::OnlyHttp2 => Fault::OtherProtocol(format!(
+                "what answers at {} is not the metadata server: {error}, and that speaks \
+                 HTTP/1.1; correct --metadata-host or the variable GCE_METADATA_HOST",
+                self.host
+            )),
         })?;
         if reply.header("metadata-flavor") != Some("Google") {
             return Err(Fault::Stranger(format!(

@@ -95,6 +95,29 @@ fn what_passes_is_told_from_what_does_not() {
 }
 
 #[test]
+fn who_speaks_http2_alone_is_named_and_not_asked_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        // A token, a region, and no zone in its stead.
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64").unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let error = block_on(MetadataTokens(at(&host)).fetch("a")).unwrap_err();
+    assert!(error.permanent, "{}", error.cause);
+    for part in [&*host, "not the metadata server", "HTTP/2 alone", "--metadata-host"] {
+        assert!(error.cause.contains(part), "{part}: {}", error.cause);
+    }
+    assert!(!error.cause.contains("cannot be reached"), "{}", error.cause);
+    let fault = block_on(at(&host).region()).unwrap_err();
+    assert!(matches!(fault, Fault::OtherProtocol(_)), "{fault}");
+    server.join().unwrap();
+}
+
+#[test]
 fn who_does_not_name_the_flavour_is_a_stranger_and_its_token_none() {
     for fields in ["", "Metadata-Flavor: Other\r\n"] {
         let (metadata, server) = server(&[(200, fields, "e30.e30.x")]);

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// The first pause after a failure; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// What to do about most troubles.
+const THIS_PASSES: &str = "on Cloud Run this passes, elsewhere set --region and --project";
 
 /// Region and project number, each as soon as it is known.
 pub struct Place {
@@ -68,10 +70,13 @@ impl Place {
         loop {
             match question().await {
                 Ok(answer) if is_label(&answer) => return answer,
-                Ok(answer) => {
-                    self.trouble(format!("the metadata server's {what}, {answer:?}, is not one"));
+                Ok(answer) => self.trouble(format!(
+                    "the metadata server's {what}, {answer:?}, is not one; {THIS_PASSES}"
+                )),
+                Err(fault) if fault.is_final() => {
+                    self.trouble(format!("no {what}: {fault}; or set --region and --project"));
                 }
-                Err(fault) => self.trouble(format!("no {what}: {fault}")),
+                Err(fault) => self.trouble(format!("no {what}: {fault}; {THIS_PASSES}")),
             }
             log.debug("cloudrun", format_args!("{what} not known yet; asking again"));
             clock.sleep(crate::auth::jittered(pause)).await;
@@ -113,9 +118,7 @@ impl Place {
     pub fn both(&self) -> Result<(String, String), String> {
         match self.known() {
             Known { region: Some(region), project: Some(project), .. } => Ok((region, project)),
-            Known { trouble: Some(trouble), .. } => Err(format!(
-                "{trouble}; on Cloud Run this passes, elsewhere set --region and --project"
-            )),
+            Known { trouble: Some(trouble), .. } => Err(trouble),
             _ => Err("the metadata server has not said yet where we are".to_owned()),
         }
     }
@@ -135,6 +138,8 @@ fn is_label(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::BoxFuture;
+    use std::time::{Instant, SystemTime};
 
     #[test]
     fn settings_settle_a_place_at_once() {
@@ -151,6 +156,45 @@ mod tests {
         assert!(place.both().unwrap_err().contains("on fire"));
         place.update(|known| known.region = Some("us-east1".into()));
         assert!(place.both().is_ok());
+    }
+
+    /// A clock that waits for nobody.
+    struct AtOnce;
+
+    impl Clock for AtOnce {
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::now()
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_will_not() {
+        for (fault, passes) in [
+            (Fault::Unreachable("why".into()), true),
+            (Fault::Passing("why".into()), true),
+            (Fault::Refused("why".into()), false),
+            (Fault::OtherProtocol("why".into()), false),
+        ] {
+            let (place, fault) = (Place::new(None, Some("1".into())), Mutex::new(Some(fault)));
+            let question = || {
+                let fault = fault.lock().unwrap().take();
+                async { fault.map_or(Ok("us-east1".to_owned()), Err) }
+            };
+            let log = Log::discard();
+            let region = crate::net::block_on(place.ask("region", &log, &AtOnce, question));
+            assert_eq!(region, "us-east1", "it goes on asking");
+            let told = place.both().unwrap_err();
+            assert!(told.starts_with("no region: why; ") && told.contains("--region"), "{told}");
+            assert_eq!(told.contains("this passes"), passes, "{told}");
+        }
     }
 
     #[test]

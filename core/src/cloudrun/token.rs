@@ -1,6 +1,6 @@
 //! Sources of identity tokens on Cloud Run.
 
-use super::metadata::{Fault, Metadata};
+use super::metadata::Metadata;
 use crate::auth::{IdToken, TokenError, TokenSource};
 use crate::net::BoxFuture;
 use serde_json::Value;
@@ -21,10 +21,7 @@ impl TokenSource for MetadataTokens {
         Box::pin(async move {
             match self.0.identity(audience).await {
                 Ok(text) => id_token(&text).map_err(|cause| error(audience, cause, false)),
-                Err(fault) => {
-                    let permanent = matches!(fault, Fault::Refused(_));
-                    Err(error(audience, fault.to_string(), permanent))
-                }
+                Err(fault) => Err(error(audience, fault.to_string(), fault.is_final())),
             }
         })
     }

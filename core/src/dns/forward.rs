@@ -54,7 +54,16 @@ struct Inner {
 
 struct State {
     cache: Cache,
-    flights: HashMap<(Key, bool), Arc<Flight>>,
+    flights: HashMap<Course, Arc<Flight>>,
+}
+
+/// What sets a flight apart from others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Course {
+    key: Key,
+    over_tcp: bool,
+    /// The proxy's own, in the place of one of a client's that found no room.
+    own: bool,
 }
 
 /// What came of a question.
@@ -117,7 +126,7 @@ impl Forwarder {
     /// about 4.5 s. To be called in a task that nothing but the engine's end
     /// ends: others may wait for what it asks.
     pub(super) async fn reply(&self, query: &Query, limit: usize, over_tcp: bool) -> Vec<u8> {
-        let outcome = match self.look(query, over_tcp, 0) {
+        let outcome = match self.look(query, (over_tcp, false), 0) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             // Asked by this task itself: another one would cost as much again.
@@ -142,7 +151,17 @@ impl Forwarder {
     /// The answer to a question of the proxy's own, from the cache or from
     /// upstream; clients cannot take all the room that it needs.
     pub(super) async fn ask(&self, query: &Query) -> Outcome {
-        match self.look(query, false, MOST_OWN) {
+        let outcome = self.ask_along(query, false).await;
+        match outcome {
+            // It may have been a client's, which had no part in that room.
+            Err(Failure::Busy) => self.ask_along(query, true).await,
+            outcome => outcome,
+        }
+    }
+
+    /// The same, along with clients that ask it or `apart` from them.
+    async fn ask_along(&self, query: &Query, apart: bool) -> Outcome {
+        match self.look(query, (false, apart), MOST_OWN) {
             Looked::Known(outcome) => outcome,
             Looked::Wait(waits) => waits.landed().await,
             Looked::Start(waits, landing) => {
@@ -154,7 +173,7 @@ impl Forwarder {
 
     /// What is known of `query`, or who is asking it. Whoever gets a landing
     /// must ask. It may be one of so many `more` than clients have.
-    fn look(&self, query: &Query, over_tcp: bool, more: usize) -> Looked<'_> {
+    fn look(&self, query: &Query, (over_tcp, own): (bool, bool), more: usize) -> Looked<'_> {
         let waiting = match Waiting::begin(&self.0, more) {
             Ok(waiting) => waiting,
             Err(failure) => return Looked::Known(Err(failure)),
@@ -166,17 +185,17 @@ impl Forwarder {
             Found::Failed(failure) => return Looked::Known(Err(failure)),
             Found::Nothing => {}
         }
-        let key = (Key::from(wanted.key()), over_tcp);
+        let course = Course { key: Key::from(wanted.key()), over_tcp, own };
         let is_full = state.flights.len() >= MOST_FLIGHTS + more;
-        match state.flights.entry(key) {
+        match state.flights.entry(course) {
             Entry::Occupied(flight) => {
                 Looked::Wait(Waits { flight: flight.get().clone(), _waiting: waiting })
             }
             Entry::Vacant(_) if is_full => Looked::Known(Err(Failure::Busy)),
             Entry::Vacant(place) => {
-                let (key, flight) = (place.key().clone(), Arc::<Flight>::default());
+                let (course, flight) = (place.key().clone(), Arc::<Flight>::default());
                 place.insert(flight.clone());
-                let landing = Landing { inner: self.0.clone(), key, flight: flight.clone() };
+                let landing = Landing { inner: self.0.clone(), course, flight: flight.clone() };
                 Looked::Start(Waits { flight, _waiting: waiting }, landing)
             }
         }
@@ -256,14 +275,14 @@ impl Inner {
 /// Ends a flight, whatever ends its task.
 struct Landing {
     inner: Arc<Inner>,
-    key: (Key, bool),
+    course: Course,
     flight: Arc<Flight>,
 }
 
 impl Landing {
     /// Asks, and tells whoever waits.
     async fn fly(self, request: Request) -> Outcome {
-        let outcome = self.inner.fly(&self.key.0, &request).await;
+        let outcome = self.inner.fly(&self.course.key, &request).await;
         self.flight.land(outcome.clone());
         outcome
     }
@@ -292,7 +311,7 @@ impl Waits<'_> {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.inner.state().flights.remove(&self.key);
+        self.inner.state().flights.remove(&self.course);
         // Unless there is an outcome.
         self.flight.land(Err(Failure::Internal));
     }

@@ -394,6 +394,43 @@ fn a_question_where_nothing_runs_any_more_fails_and_does_not_hang() {
 }
 
 #[test]
+fn a_question_of_our_own_that_waited_for_a_clients_has_its_own_room() {
+    let gate = Arc::new(AtomicBool::new(false));
+    let opened = gate.clone();
+    let declines = Upstream::udp(move |query| {
+        until(|| opened.load(Ordering::Relaxed));
+        response(query, 0x0182, [&[], &[], &[]])
+    });
+    let answers = Upstream::udp(|query| address(query, 60, 1));
+    let running = Running::new();
+    let forwarder = forwarder(&running, &[declines.address, answers.address], still());
+    let packet = edns_query("example.com", 1, 1232, false);
+    let (send, receive) = async_channel::bounded(1);
+    let (asking, client) = (forwarder.clone(), parsed(&packet));
+    running.tasks.spawn("test", async move {
+        let _ = send.send(asking.reply(&client, 512, false).await).await;
+    });
+    until(|| declines.asked() == 1);
+    // Others take all that clients may have, and a little of what they may not.
+    let sockets = &forwarder.0.sockets;
+    let taken: Vec<_> = std::iter::from_fn(|| sockets.take(false)).collect();
+    let more = [sockets.take(true), sockets.take(true)];
+    assert!(!taken.is_empty() && more.iter().all(Option::is_some));
+    let (tell, told) = async_channel::bounded(1);
+    let (asking, own) = (forwarder.clone(), parsed(&packet));
+    running.tasks.spawn("test", async move {
+        let _ = tell.send(asking.ask(&own).await).await;
+    });
+    until(|| forwarder.0.waiting.load(Ordering::Relaxed) == 2);
+    gate.store(true, Ordering::Relaxed);
+    let reply = crate::net::block_on(receive.recv()).unwrap();
+    assert_eq!((code(&reply), info_code(&reply)), (2, 14), "too many queries are under way");
+    let (answer, _) = crate::net::block_on(told.recv()).unwrap().unwrap();
+    assert_eq!((answer.code(), answers.asked()), (0, 1));
+    assert!(forwarder.0.state().flights.is_empty());
+}
+
+#[test]
 fn whoever_waits_hears_of_it_when_the_one_that_asks_is_ended() {
     let silent = Upstream::new(Box::new(|_| Vec::new()), Box::new(|_| Vec::new()));
     let (running, hand) = (Running::new(), Arc::new(Hand::default()));

@@ -5,6 +5,8 @@ use super::buffer::Buffer;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 
@@ -16,6 +18,8 @@ pub struct TokioIo<S> {
     /// initialised and would have to be zeroed before each look at the stream,
     /// although most looks find nothing.
     landed: Buffer,
+    /// How many use it now, where somebody counts them.
+    users: Option<Arc<AtomicUsize>>,
 }
 
 /// The most that is read at once, in bytes: two TLS records.
@@ -29,7 +33,13 @@ impl<S> TokioIo<S> {
 
     /// Bridges `stream`, of which `prefix` has been read already.
     pub fn with_prefix(stream: S, prefix: Buffer) -> TokioIo<S> {
-        TokioIo { stream, landed: prefix }
+        TokioIo { stream, landed: prefix, users: None }
+    }
+
+    /// The same, of which `users` says how many use it: while there is none, it
+    /// keeps no room for bulk.
+    pub fn used_by(self, users: Arc<AtomicUsize>) -> TokioIo<S> {
+        TokioIo { users: Some(users), ..self }
     }
 }
 
@@ -39,9 +49,17 @@ impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for TokioIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let TokioIo { stream, landed } = self.get_mut();
+        let TokioIo { stream, landed, users } = self.get_mut();
         if landed.is_empty() {
-            ready!(landed.poll_fill(context, stream, LANDING))?;
+            let filled = landed.poll_fill(context, stream, LANDING);
+            // Not between two pieces of a body: nothing has come yet most of the
+            // times that somebody looks.
+            if filled.is_pending()
+                && users.as_ref().is_some_and(|users| users.load(Ordering::Relaxed) == 0)
+            {
+                landed.trim();
+            }
+            ready!(filled)?;
         }
         let bytes = landed.readable();
         let count = bytes.len().min(buffer.remaining());
@@ -85,7 +103,7 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for TokioIo<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_lite::future::{block_on, poll_fn};
+    use futures_lite::future::{block_on, poll_fn, poll_once};
     use futures_lite::io::Cursor;
     use tokio::io::AsyncRead as _;
 
@@ -94,6 +112,50 @@ mod tests {
         let mut buffer = ReadBuf::new(&mut bytes);
         block_on(poll_fn(|context| Pin::new(&mut *io).poll_read(context, &mut buffer))).unwrap();
         buffer.filled().to_vec()
+    }
+
+    /// Gives so many bytes, then none yet; keeps how much room it was offered.
+    struct Bursts {
+        left: usize,
+        offered: Vec<usize>,
+    }
+
+    impl AsyncRead for Bursts {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            room: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.offered.push(room.len());
+            let count = self.left.min(room.len());
+            self.left -= count;
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+        }
+    }
+
+    #[test]
+    fn the_room_for_bulk_is_given_back_when_nobody_uses_it() {
+        let users = Arc::new(AtomicUsize::new(1));
+        let mut io = TokioIo::new(Bursts { left: 0, offered: Vec::new() }).used_by(users.clone());
+        let mut bytes = vec![0; LANDING];
+        let mut largest = |io: &mut TokioIo<Bursts>, sent: usize| {
+            io.stream.left = sent;
+            let mut reads = || {
+                let mut buffer = ReadBuf::new(&mut bytes);
+                block_on(poll_once(poll_fn(|context| {
+                    Pin::new(&mut *io).poll_read(context, &mut buffer)
+                })))
+            };
+            while reads().is_some() {}
+            io.stream.offered.drain(..).max()
+        };
+        let first = largest(&mut io, 100).unwrap();
+        assert!(first < LANDING, "{first}");
+        assert_eq!(largest(&mut io, 5 * LANDING), Some(LANDING));
+        assert_eq!(largest(&mut io, 100), Some(LANDING), "it may go on");
+        users.store(0, Ordering::Relaxed);
+        assert_eq!(largest(&mut io, 0), Some(LANDING));
+        assert_eq!(largest(&mut io, 100), Some(first));
     }
 
     #[test]

@@ -48,9 +48,28 @@ pub(super) enum ProxyError {
         /// What went wrong.
         cause: String,
     },
+    /// We gave the service up for what it sent too much of.
+    Limit {
+        /// What the app called.
+        name: String,
+        /// The host that the name was mapped to.
+        host: String,
+        /// What it sent more of than we take.
+        what: &'static str,
+    },
+    /// A host that is no service, which was called as without runsd, failed so.
+    Elsewhere {
+        /// How.
+        error: Box<ProxyError>,
+        /// A service has this name, but not on the port that was named.
+        misses: bool,
+    },
     /// A defect of ours.
     Internal,
 }
+
+/// What a service may send too much of over HTTP/2 alone.
+pub(super) const TINY_FRAMES: &str = "empty and tiny DATA frames";
 
 /// An answer of the proxy's own.
 #[derive(Debug)]
@@ -95,7 +114,8 @@ impl ProxyError {
                 }
                 DialError::Tls { .. } => (502, "tls_protocol_error"),
             },
-            ProxyError::Upstream { .. } => (502, "http_protocol_error"),
+            ProxyError::Upstream { .. } | ProxyError::Limit { .. } => (502, "http_protocol_error"),
+            ProxyError::Elsewhere { error, .. } => error.class(),
             ProxyError::Internal => (502, "proxy_internal_error"),
         }
     }
@@ -126,43 +146,33 @@ impl ProxyError {
         }
     }
 
+    /// The same of a host that is no service; it `misses` one if that has its name
+    /// and another port.
+    pub(super) fn elsewhere(self, misses: bool) -> ProxyError {
+        match self {
+            ProxyError::Dial { .. } | ProxyError::Upstream { .. } => {
+                ProxyError::Elsewhere { error: Box::new(self), misses }
+            }
+            other => other,
+        }
+    }
+
     /// What mends it, where the error's own words do not say so.
     fn remedy(&self) -> Option<&'static str> {
         match self {
-            ProxyError::Dial { name, cause: DialError::Resolve { host, .. } } if name == host => {
-                Some(
-                    "it has no route here, and was looked up as any other host is: to call a \
-                     service by it, give it one (--route NAME=URL; runsd doctor NAME tells more)",
-                )
-            }
-            ProxyError::Dial { cause, .. } => Some(match cause {
-                DialError::Resolve { .. } => {
-                    "check the service's name and region (runsd explain NAME), and that the \
-                     nameservers in resolv.conf answer (runsd doctor)"
-                }
-                DialError::Loop { .. } => {
-                    "a route or a host table entry leads back to runsd: change it"
-                }
-                DialError::Connect { .. } | DialError::Timeout { .. } => {
-                    "check that calls may leave this container (VPC egress, firewall); with \
-                     ingress limited to internal the service must be called through the VPC"
-                }
-                DialError::Tls { cause: TlsError::Certificate(_), .. } => {
-                    "if the service has a certificate of your own authority, trust it with \
-                     --ca-file"
-                }
-                DialError::Tls { cause: TlsError::Version(_), .. } => {
-                    "TLS before 1.2 is not safe: the service must offer a later one, or what \
-                     stands before it"
-                }
-                DialError::Tls { .. } => {
-                    "check that the service speaks TLS there; one in the clear needs a route with \
-                     http://"
-                }
-            }),
+            ProxyError::Dial { cause, .. } => Some(dial_remedy(cause)),
             ProxyError::Upstream { .. } => {
                 Some("the service's own log says why it broke off; its instance may have crashed")
             }
+            ProxyError::Limit { what: TINY_FRAMES, .. } => Some(
+                "that could exhaust runsd, which ends such a connection: the service should send \
+                 fewer, or be called over HTTP/1.1, which has none (--upstream-http 1)",
+            ),
+            ProxyError::Limit { .. } => Some(
+                "that could exhaust runsd, which ends such a connection: the service must send \
+                 fewer",
+            ),
+            ProxyError::Elsewhere { error, misses } => Some(elsewhere_remedy(error, *misses)),
             ProxyError::Token { cause, .. } if !cause.permanent => Some(
                 "it is asked for again; if it goes on, check that the metadata server can be \
                  reached (runsd doctor)",
@@ -215,6 +225,7 @@ impl ProxyError {
             "detail": detail,
         });
         let (service, host) = about.service.as_ref().map(|(name, host)| (name, host)).unzip();
+        let service = service.filter(|_| !matches!(self, ProxyError::Elsewhere { .. }));
         let remedy = self.remedy().map(str::to_owned);
         for (key, value) in [
             ("service", service),
@@ -261,8 +272,61 @@ impl fmt::Display for ProxyError {
             ProxyError::Upstream { name, host, cause } => {
                 write!(f, "{name} ({host}) failed: {cause}")
             }
+            ProxyError::Limit { name, host, what } => {
+                write!(f, "runsd gave up {name} ({host}), which sent more {what} than runsd takes")
+            }
+            ProxyError::Elsewhere { error, .. } => error.fmt(f),
             ProxyError::Internal => f.write_str("an internal error of runsd; its log has more"),
         }
+    }
+}
+
+/// What mends a service's connection that did not come about.
+fn dial_remedy(cause: &DialError) -> &'static str {
+    match cause {
+        DialError::Resolve { .. } => {
+            "check the service's name and region (runsd explain NAME), and that the nameservers in \
+             resolv.conf answer (runsd doctor)"
+        }
+        DialError::Loop { .. } => "a route or a host table entry leads back to runsd: change it",
+        DialError::Connect { .. } | DialError::Timeout { .. } => {
+            "check that calls may leave this container (VPC egress, firewall); with ingress \
+             limited to internal the service must be called through the VPC"
+        }
+        DialError::Tls { cause: TlsError::Certificate(_), .. } => {
+            "if the service has a certificate of your own authority, trust it with --ca-file"
+        }
+        DialError::Tls { cause: TlsError::Version(_), .. } => {
+            "TLS before 1.2 is not safe: the service must offer a later one, or what stands \
+             before it"
+        }
+        DialError::Tls { .. } => {
+            "check that the service speaks TLS there; one in the clear needs a route with http://"
+        }
+    }
+}
+
+/// What mends the failure of a host that is no service.
+fn elsewhere_remedy(error: &ProxyError, misses: bool) -> &'static str {
+    match error {
+        ProxyError::Dial { cause: DialError::Loop { .. }, .. } => {
+            "that is runsd's own address and port: call services by http://NAME"
+        }
+        _ if misses => {
+            "a service is called by http://NAME on port 80 alone, where runsd adds TLS by itself; \
+             with another port this is any other host, called as without runsd: check its name and \
+             its port"
+        }
+        ProxyError::Dial { cause: DialError::Resolve { .. }, .. } => {
+            "it is no service's name and has no route here, and was looked up as any other host \
+             is: check its spelling, and that the nameservers in resolv.conf answer; to call a \
+             service by it, give it a route (--route NAME=URL; runsd doctor NAME tells more)"
+        }
+        ProxyError::Dial { .. } => {
+            "it is no service, and was called as without runsd: check that it listens on that \
+             port, and that calls to it may leave this container (VPC egress, firewall)"
+        }
+        _ => "it is no service, and was called as without runsd: its own log says why it broke off",
     }
 }
 
@@ -337,13 +401,36 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_was_looked_up_as_it_is_lacks_a_route() {
-        let unresolved = |host: &str| {
-            let cause = DialError::Resolve { host: host.into(), cause: "NXDOMAIN".into() };
-            ProxyError::Dial { name: "hello".into(), cause }.told(&About::default())
+    fn a_host_that_is_no_service_is_told_of_as_such() {
+        let unresolved = || {
+            let cause = DialError::Resolve { host: "db".into(), cause: "NXDOMAIN".into() };
+            ProxyError::Dial { name: "db:5432".into(), cause }
         };
-        assert!(unresolved("hello").contains("--route NAME=URL"));
-        assert!(unresolved("hello-1.example").contains("name and region"));
+        let broken = || ProxyError::Upstream {
+            name: "db:5432".into(),
+            host: "db".into(),
+            cause: "no HTTP".into(),
+        };
+        assert!(unresolved().told(&About::default()).contains("name and region"));
+        for (error, misses, remedy) in [
+            (unresolved(), false, "check its spelling"),
+            (unresolved(), false, "--route NAME=URL"),
+            (unresolved(), true, "http://NAME on port 80"),
+            (refused_connection(), false, "listens on that port"),
+            (refused_connection(), true, "http://NAME on port 80"),
+            (broken(), false, "its own log"),
+        ] {
+            let (class, words) = (error.class(), error.to_string());
+            let error = error.elsewhere(misses);
+            assert_eq!((error.class(), error.to_string()), (class, words));
+            let about = About { service: Some(("db:5432".into(), "db".into())), caller: None };
+            let body: serde_json::Value = serde_json::from_str(&error.answer(&about).body).unwrap();
+            assert!(body["remedy"].as_str().unwrap().contains(remedy), "{remedy}: {body}");
+            let told = error.told(&about);
+            assert!(!told.contains("ingress") && !told.contains("region"), "{told}");
+            assert_eq!((&body["service"], &body["host"]), (&serde_json::Value::Null, &"db".into()));
+        }
+        assert!(matches!(ProxyError::SlowHead.elsewhere(true), ProxyError::SlowHead));
     }
 
     #[test]

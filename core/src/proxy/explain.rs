@@ -67,14 +67,11 @@ impl Shared {
     }
 
     /// Tells the log of an error that the proxy answers with. What the app alone
-    /// can mend, and what its source has told already, is for whoever looks. The
-    /// access log tells the same of each request.
+    /// can mend, and what its source has told already, is for whoever looks; so is
+    /// all of it where the access log tells the same of each request.
     pub(super) fn tell(&self, error: &ProxyError, about: &About) {
         let log = self.tasks.log();
-        if self.config.access_log {
-            return;
-        }
-        if error.is_news() {
+        if error.is_news() && !self.config.access_log {
             let (_, class) = error.class();
             log.warn_of("proxy", class, format_args!("{}", error.told(about)));
         } else {

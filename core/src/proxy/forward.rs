@@ -39,6 +39,7 @@ pub(super) async fn way(
             let dial = shared.dialer.dial(host, port.unwrap_or(443), Secure::No);
             let dialled = Box::pin(dial).await;
             let failed = |cause| ProxyError::Dial { name: authority.to_owned(), cause };
+            let failed = |cause| elsewhere_failed(shared, authority, failed(cause));
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
@@ -54,9 +55,18 @@ pub(super) async fn way(
 /// Names of services on the port of `http://`; a name that is refused for what
 /// it is, and not for where it leads, belongs to somebody else.
 fn is_ours(shared: &Shared, host: &str, port: Option<u16>) -> bool {
+    port.unwrap_or(80) == 80 && names_a_service(shared, host)
+}
+
+fn names_a_service(shared: &Shared, host: &str) -> bool {
     let found = shared.directory.target(host);
-    port.unwrap_or(80) == 80
-        && !matches!(found, Err(Refusal::Name { .. } | Refusal::Reserved { .. }))
+    !matches!(found, Err(Refusal::Name { .. } | Refusal::Reserved { .. }))
+}
+
+/// What `error` is where `authority` is no service.
+pub(super) fn elsewhere_failed(shared: &Shared, authority: &str, error: ProxyError) -> ProxyError {
+    let (host, _) = split_authority(authority);
+    error.elsewhere(names_a_service(shared, host))
 }
 
 /// A host that is no service: in the clear, as the app asked, with no token.

@@ -140,7 +140,42 @@ def cancelled(count):
     client.sibling()
 
 
+def uploaded(size):
+    """A connection on which an upload has come and gone."""
+    client = Client()
+    stream, sent = client.request("upload", "/", "POST", end=False), 0
+    while sent < size:
+        room = min(client.h2.local_flow_control_window(stream), len(PIECE), size - sent)
+        if room > 0:
+            client.h2.send_data(stream, PIECE[:room])
+            client.flush()
+            sent += room
+        else:
+            list(client.events())
+    client.h2.end_stream(stream)
+    client.flush()
+    client.wait(StreamEnded, stream)
+    return client
+
+
+def idle(proxy):
+    """Connections that are kept after bulk cost what others cost, but for a
+    little: less than the room of 32 KiB that they were read into."""
+    def resident():
+        with open(f"/proc/{proxy}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+    kept = [uploaded(1) for _ in range(100)]
+    sizes = [resident()]
+    for size in (1, 256 << 10):
+        kept += [uploaded(size) for _ in range(200)]
+        sizes.append(resident())
+    small, large = ((after - before) / 200 for before, after in zip(sizes, sizes[1:]))
+    print(f"{small:.1f} KiB a connection, {large:.1f} after bulk", file=sys.stderr)
+    assert large - small < 24, sizes
+
+
 what, count = sys.argv[1:]
-{"stalled-reader": stalled_reader, "stalled-service": stalled_service, "cancelled": cancelled}[what](
-    int(count))
+{"stalled-reader": stalled_reader, "stalled-service": stalled_service, "cancelled": cancelled,
+ "idle": idle}[what](int(count))
 print("done")

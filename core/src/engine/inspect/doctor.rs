@@ -37,9 +37,10 @@ pub fn diagnose(builder: Builder, name: Option<&str>) -> Result<Report, Error> {
     machine::platform(&mut report, &plans);
     // What the full mode needs, which decides about the mode, and stands behind it.
     let mut needs = Report::default();
+    // A warning, as whatever else the proxy mode does without.
     let original = takeover::original(&plans).unwrap_or_else(|error| {
         let remedy = "name it with --resolv-conf, or the nameservers with --nameserver";
-        needs.fail("resolv.conf", error.to_string(), Some(remedy.into()));
+        needs.warn("resolv.conf", error.to_string(), remedy);
         Original::default()
     });
     let resolv_conf = ResolvConf::parse(&original.bytes);

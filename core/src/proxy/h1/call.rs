@@ -78,10 +78,7 @@ async fn attempt(
 ) -> Result<Next, ProxyError> {
     let buffer = client.buffer.readable();
     let (form, authority) = destination(&scratch.request, buffer)?;
-    let page = shared.config.refuse_pages
-        && scratch.request.fields().iter().any(|field| {
-            browser::tells_of_a_page(field.name.in_buffer(buffer), field.value.in_buffer(buffer))
-        });
+    let page = shared.config.refuse_pages && is_of_a_page(&scratch.request, buffer);
     let (target, ours) = match forward::way(shared, form, authority, page).await? {
         Way::Service(target) => (target, true),
         Way::Elsewhere(target) => (target, false),
@@ -110,8 +107,13 @@ async fn attempt(
     client.buffer.consume(length);
     let mut upload = Upload::new(asked.framing, nominated, out);
     let mut calling = Calling { target, token, token_at };
+    let elsewhere = (!ours).then(|| calling.target.clone());
+    let whose = |error| match &elsewhere {
+        None => error,
+        Some(target) => forward::elsewhere_failed(shared, &target.authority, error),
+    };
     let service = match parts {
-        None => checkout(shared, &calling.target).await?,
+        None => checkout(shared, &calling.target).await.map_err(whose)?,
         Some(parts) => {
             let mut call = Call::new(shared, calling.target.clone(), parts);
             call.token = calling.token.clone();
@@ -133,7 +135,7 @@ async fn attempt(
     };
     let next = converse(shared, client, &mut upload, scratch, (asked, calling, service)).await;
     scratch.upload = upload.out;
-    next
+    next.map_err(whose)
 }
 
 /// Answers a CONNECT, whose head is so long, that it has succeeded.
@@ -141,6 +143,13 @@ fn accept_connect(client: &mut Client, length: usize) {
     client.buffer.consume(length);
     forward::accept_connect(client.out.bytes());
     client.note.answered(200);
+}
+
+/// Whether a web page is behind the request.
+fn is_of_a_page(head: &RequestHead, buffer: &[u8]) -> bool {
+    head.fields().iter().any(|field| {
+        browser::tells_of_a_page(field.name.in_buffer(buffer), field.value.in_buffer(buffer))
+    })
 }
 
 /// The form of the target and the authority that decides where it goes.

@@ -1,7 +1,7 @@
 //! The proxy over real sockets, between a client and a service that say
 //! exactly the bytes a test wants.
 
-use super::timing_tests::accepted;
+use super::timing_tests::{accepted, nobody};
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
@@ -349,7 +349,7 @@ fn an_app_that_leaves_takes_the_service_along() {
 
 #[test]
 fn what_cannot_be_served_is_explained() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = nobody();
     let proxy = proxy(closed, false);
     for (request, status, part) in [
         ("GET / HTTP/1.1\r\nHost: other\r\n\r\n", 421, "it is not hello"),
@@ -378,7 +378,7 @@ fn what_cannot_be_served_is_explained() {
 
 #[test]
 fn a_grpc_call_is_refused_in_its_own_form_and_head_has_no_body() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = nobody();
     let proxy = proxy(closed, false);
     let mut grpc = app(&proxy);
     grpc.write_all(
@@ -424,6 +424,39 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
         "{}",
         heard[0]
     );
+}
+
+#[test]
+fn a_forward_proxy_tells_what_became_of_a_host_that_is_no_service() {
+    let (closed, _held) = nobody();
+    let proxy = proxy(closed, true);
+    let ask = |line: &str| {
+        let mut app = app(&proxy);
+        write!(app, "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        read_until(&mut app, "")
+    };
+    let (garbled, service) = service(vec![vec![(HEAD_END, b"220 smtp.example\r\n")]]);
+    for (line, what, remedy) in [
+        ("CONNECT exmple.com:443", "cannot reach exmple.com:443", "check its spelling"),
+        ("GET http://exmple.com:8080/", "cannot reach exmple.com:8080", "check its spelling"),
+        ("GET http://exmple.com/", "cannot reach exmple.com", "check its spelling"),
+        ("CONNECT hello:443", "cannot reach hello:443", "http://NAME on port 80"),
+        ("GET http://hello:8080/", "cannot reach hello:8080", "http://NAME on port 80"),
+        (&format!("CONNECT {closed}"), "refused", "listens on that port"),
+        (&format!("GET http://{closed}/"), "refused", "listens on that port"),
+        (&format!("GET http://{garbled}/"), &format!("{garbled}"), "its own log"),
+    ] {
+        let heard = ask(line);
+        assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");
+        for part in [what, remedy] {
+            assert!(heard.contains(part), "{part}: {heard}");
+        }
+        assert!(!heard.contains("ingress") && !heard.contains("region"), "{heard}");
+        assert!(!heard.contains("\"service\""), "{heard}");
+    }
+    service.join().unwrap();
+    let ours = ask("GET http://hello/");
+    assert!(ours.contains("ingress") && ours.contains("\"service\":\"hello\""), "{ours}");
 }
 
 #[test]

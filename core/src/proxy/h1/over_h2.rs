@@ -124,6 +124,9 @@ pub(super) async fn converse(
         Failure::Gone if begun => return Ok(Carried::Answered(Next::Reset)),
         Failure::Gone => return Ok(Carried::Answered(Next::Gone)),
         Failure::Answer(error) => error,
+        Failure::Reset(reason) if begun => {
+            call.upstream(format!("its response was cut ({reason:?})"))
+        }
         Failure::Reset(reason) => call.upstream(format!("it reset the stream ({reason:?})")),
     };
     if !begun {

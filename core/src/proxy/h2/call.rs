@@ -1,7 +1,7 @@
 //! What an app asks of a service, as HTTP/2 puts it, and how that may fail.
 
 use super::fields;
-use super::intake::{Broken, reason_of};
+use super::intake::{Broken, excess, in_words, reason_of};
 use super::spare::Spare;
 use crate::auth::IdToken;
 use crate::http1::Known;
@@ -112,6 +112,26 @@ impl<'a> Call<'a> {
             host: self.target.host.clone(),
             cause: cause.to_string(),
         }
+    }
+
+    /// A stream to the service has ended so.
+    pub(super) fn broken(&self, error: &h2::Error) -> ProxyError {
+        match excess(error) {
+            Some(what) => self.limit(what),
+            None => self.upstream(in_words(error)),
+        }
+    }
+
+    fn limit(&self, what: &'static str) -> ProxyError {
+        let (name, host) = (self.target.name.clone(), self.target.host.clone());
+        ProxyError::Limit { name, host, what }
+    }
+
+    /// Tells the log that we have cut a response for what there was too much of:
+    /// neither the app nor the access log sees more than that it is cut.
+    pub(super) fn cut(&self, what: &'static str) {
+        let told = self.limit(what).told(&self.shared.about(Some(&*self.target)));
+        self.shared.tasks.log().warn_of("proxy", "limits", format_args!("{told}"));
     }
 
     /// Takes from a final response's head what ends here, and puts the app's own

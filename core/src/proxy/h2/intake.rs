@@ -7,6 +7,7 @@
 
 use super::fields;
 use super::pieces::Pieces;
+use crate::proxy::error::TINY_FRAMES;
 use crate::proxy::limits::{HELD, REPLAY};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
@@ -41,6 +42,8 @@ pub(in crate::proxy) struct Intake {
     passed: u64,
     /// Room has been asked for on the stream that it goes to.
     begun: bool,
+    /// What its sender sent too much of, if that is how it ended.
+    excess: Option<&'static str>,
 }
 
 /// Why a body did not arrive.
@@ -67,6 +70,7 @@ impl Intake {
             replayed: 0,
             passed: 0,
             begun: false,
+            excess: None,
         }
     }
 
@@ -113,6 +117,14 @@ impl Intake {
         &mut self,
         context: &mut Context<'_>,
     ) -> Result<(), h2::Error> {
+        let fetched = self.fetch(context);
+        if let Err(error) = &fetched {
+            self.excess = excess(error);
+        }
+        fetched
+    }
+
+    fn fetch(&mut self, context: &mut Context<'_>) -> Result<(), h2::Error> {
         while !self.data_over {
             match self.from.poll_data(context) {
                 Poll::Ready(Some(frame)) => self.take_in(frame?),
@@ -171,6 +183,11 @@ impl Intake {
     /// How many bytes have been passed on; what was passed on again counts once.
     pub(super) fn passed(&self) -> u64 {
         self.passed
+    }
+
+    /// What its sender sent too much of, if that is how it ended.
+    pub(super) fn excess(&self) -> Option<&'static str> {
+        self.excess
     }
 
     fn keep(&mut self, piece: &Bytes) {
@@ -280,9 +297,29 @@ pub(super) fn in_words(error: &h2::Error) -> String {
             format!("it left with a GOAWAY ({reason:?})")
         }
         Some(reason) if error.is_remote() => format!("it reset the stream ({reason:?})"),
+        // The library tells a head that is too large in no other way.
+        Some(Reason::PROTOCOL_ERROR) if error.is_reset() => {
+            format!("it broke a rule of HTTP/2, or sent a head of more than 256 KiB: {error}")
+        }
         Some(_) => format!("it broke a rule of HTTP/2: {error}"),
         None => error.to_string(),
     }
+}
+
+/// What a peer has sent more of than we take, if that is why we gave it up: the
+/// library, which keeps most of the limits, says to each stream which one.
+pub(super) fn excess(error: &h2::Error) -> Option<&'static str> {
+    if error.is_remote() || error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
+        return None;
+    }
+    let words = error.to_string();
+    let says = |kind| words.contains(kind);
+    Some(match () {
+        () if says("data_frames") => TINY_FRAMES,
+        () if says("header_list") || says("continuations") => "header fields",
+        () if says("resets") => "broken streams",
+        () => "interim responses",
+    })
 }
 
 /// What to tell one side of a stream that the other has broken. The same

@@ -36,6 +36,7 @@ use h2::server::{Builder, Connection};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -80,15 +81,21 @@ pub(super) async fn serve(shared: &Arc<Shared>, tcp: Tcp, buffer: Buffer) {
         .max_concurrent_reset_streams(RESET)
         .reset_stream_duration(RESET_FOR)
         .data_frame_budget(SMALL_FRAMES);
-    let handshake = builder.handshake::<_, Bytes>(TokioIo::with_prefix(tcp, buffer));
+    let streams = Arc::<AtomicUsize>::default();
+    let io = TokioIo::with_prefix(tcp, buffer).used_by(streams.clone());
+    let handshake = builder.handshake::<_, Bytes>(io);
     // A connection that never says its preface, or breaks it, has no stream
     // that could be told.
     let Ok(Ok(connection)) = shared.timers.deadline(HEAD_TIME, handshake).await else { return };
-    let serving = accept(shared, connection);
+    let serving = accept(shared, connection, &streams);
     futures_lite::future::or(serving, shared.drain.aborting()).await;
 }
 
-async fn accept(shared: &Arc<Shared>, mut connection: Connection<TokioIo<Tcp>, Bytes>) {
+async fn accept(
+    shared: &Arc<Shared>,
+    mut connection: Connection<TokioIo<Tcp>, Bytes>,
+    streams: &Arc<AtomicUsize>,
+) {
     let mut draining = pin!(shared.drain.draining());
     let mut leaving = false;
     loop {
@@ -107,11 +114,28 @@ async fn accept(shared: &Arc<Shared>, mut connection: Connection<TokioIo<Tcp>, B
         });
         let Some((request, respond)) = accepted.await else { return };
         shared.tasks.counters().proxy_requests.add();
-        let shared = shared.clone();
+        let (shared, open) = (shared.clone(), Open::new(streams));
         let tasks = shared.tasks.clone();
         tasks.spawn("HTTP/2 exchange", async move {
+            let _open = open;
             exchange::run(&shared, request, respond).await;
         });
+    }
+}
+
+/// Counts a stream of an app while its exchange lasts.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(streams: &Arc<AtomicUsize>) -> Open {
+        streams.fetch_add(1, Ordering::Relaxed);
+        Open(streams.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::app::{AppSide, Halt};
 use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
-use super::intake::{Intake, in_words, reason_of};
+use super::intake::{Intake, reason_of};
 use crate::proxy::limits::INTERIM;
 use crate::proxy::pool::{BULK, Lease};
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub(in crate::proxy) async fn begin(
         Ok(opened) => opened,
         Err(error) => {
             let again = if reused { Again::Unsent } else { Again::Once };
-            return Err(Stop { failure: call.upstream(in_words(&error)).into(), again });
+            return Err(Stop { failure: call.broken(&error).into(), again });
         }
     };
     let mut send = Some(send).filter(|_| !ended);
@@ -134,7 +134,7 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
 
 /// What a stream that failed before its response means.
 fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop {
-    let failure = Failure::from(call.upstream(in_words(error)));
+    let failure = Failure::from(call.broken(error));
     if error.is_reset() && error.is_remote() {
         return match error.reason() {
             Some(Reason::HTTP_1_1_REQUIRED) => {
@@ -202,6 +202,7 @@ impl Begun {
         });
         let outcome = outcome.await;
         drop(lease);
+        download.excess().into_iter().for_each(|what| call.cut(what));
         outcome
     }
 }

@@ -76,7 +76,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Status {
     closed: AtomicBool,
-    streams: AtomicUsize,
+    streams: Arc<AtomicUsize>,
     idle_since: Mutex<SystemTime>,
     timers: Timers,
 }
@@ -109,7 +109,7 @@ impl Connection {
         tasks: &Tasks,
         timers: &Timers,
     ) -> Result<Arc<Connection>, h2::Error> {
-        let tcp = stream.tcp().clone();
+        let (tcp, streams) = (stream.tcp().clone(), Arc::<AtomicUsize>::default());
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -119,11 +119,11 @@ impl Connection {
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(STREAMS)
             .data_frame_budget(SMALL_FRAMES)
-            .handshake::<_, Bytes>(TokioIo::new(stream))
+            .handshake::<_, Bytes>(TokioIo::new(stream).used_by(streams.clone()))
             .await?;
         let status = Arc::new(Status {
             closed: AtomicBool::new(false),
-            streams: AtomicUsize::new(0),
+            streams,
             idle_since: Mutex::new(timers.wall()),
             timers: timers.clone(),
         });

@@ -1,10 +1,14 @@
 //! Single exchanges: what reaches the service, and what comes back.
 
+use super::http1_apps::ask;
 use super::world::{Heard, World, fields, get, read, send};
-use crate::proxy::Upstream;
+use crate::net::SystemClock;
+use crate::proxy::{Config, Upstream};
+use crate::telemetry::Level;
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
 use http::{Method, Request, Response, Uri};
+use std::sync::Arc;
 
 fn ok() -> Response<()> {
     Response::new(())
@@ -233,6 +237,26 @@ fn a_wrong_content_length_is_never_a_clean_end() {
         Heard::all(app.send_request(get("http://hello/"), true).unwrap().0).await.unwrap_err()
     });
     assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR));
+}
+
+#[test]
+fn errors_of_our_own_are_for_whoever_looks_where_the_access_log_has_them_too() {
+    for (access_log, level) in [(false, Level::Warn), (true, Level::Debug)] {
+        let config = Config {
+            upstream: Upstream::Http2,
+            forward: false,
+            refuse_pages: false,
+            rewrite_redirects: true,
+            access_log,
+        };
+        let world = World::with(Arc::new(SystemClock), config);
+        world.run(world.ask(get("http://stranger/"), None));
+        world.run(ask(&world, "GET / HTTP/1.1\r\nHost: stranger\r\nConnection: close\r\n\r\n"));
+        let said = world.said.lock().unwrap();
+        let of_it = |line: &str| line.starts_with("\"stranger\" is not in the list");
+        let told = said.iter().filter(|(_, line)| of_it(line)).map(|(level, _)| *level);
+        assert_eq!(told.collect::<Vec<_>>(), [level; 2], "{said:?}");
+    }
 }
 
 #[test]

@@ -61,43 +61,6 @@ fn lengths_that_could_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
-fn an_app_that_leaves_cancels_the_stream() {
-    let world = World::new(Upstream::Http2);
-    let ((seen, sees), (reset, resets)) = (async_channel::unbounded(), async_channel::unbounded());
-    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
-        let (seen, reset) = (seen.clone(), reset.clone());
-        async move {
-            let _body = request.into_body();
-            seen.send(()).await.unwrap();
-            let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await;
-            reset.send(reason.unwrap()).await.unwrap();
-        }
-    });
-    for request in [
-        "GET / HTTP/1.1\r\nHost: hello\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: hello\r\nContent-Length: 4\r\n\r\nbody",
-        "POST / HTTP/1.1\r\nHost: hello\r\nContent-Length: 9\r\n\r\nbody",
-        "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nbody",
-        "POST / HTTP/1.1\r\nHost: hello\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
-    ] {
-        // A busy machine delays one of them or two.
-        let in_time = (0..5).any(|_| {
-            world.run(async {
-                let mut app = connected(&world).await;
-                say(&mut app, request).await;
-                sees.recv().await.unwrap();
-                let left = std::time::Instant::now();
-                drop(app);
-                assert_eq!(resets.recv().await.unwrap(), Reason::CANCEL, "{request}");
-                left.elapsed() < std::time::Duration::from_secs(2)
-            })
-        });
-        assert!(in_time, "{request}");
-    }
-    assert_eq!(world.counters.upstream_connections.get(), 1);
-}
-
-#[test]
 fn a_body_that_is_none_is_told_and_cancelled() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {

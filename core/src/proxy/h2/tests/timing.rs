@@ -111,6 +111,8 @@ fn an_app_that_leaves_cancels_its_streams_without_waiting() {
 
 #[test]
 fn an_app_of_http1_that_leaves_cancels_its_stream_within_a_second() {
+    const EXPECTING: &str =
+        "PUT / HTTP/1.1\r\nHost: hello\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     let clock = Hand::new();
     let world = World::by(clock.clone(), Upstream::Http2);
     let sees = cancellable(&world);
@@ -119,6 +121,8 @@ fn an_app_of_http1_that_leaves_cancels_its_stream_within_a_second() {
             ("GET / HTTP/1.1\r\nHost: hello\r\n\r\n", true),
             ("PUT / HTTP/1.1\r\nHost: hello\r\nContent-Length: 4\r\n\r\nbody", true),
             ("PUT / HTTP/1.1\r\nHost: hello\r\nContent-Length: 9\r\n\r\nbody", false),
+            ("PUT / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nbody", false),
+            (EXPECTING, false),
         ] {
             let mut app = connected(&world).await;
             say(&mut app, request).await;
@@ -132,6 +136,7 @@ fn an_app_of_http1_that_leaves_cancels_its_stream_within_a_second() {
             assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL), "{request}");
         }
     });
+    assert_eq!(world.counters.upstream_connections.get(), 1);
 }
 
 #[test]

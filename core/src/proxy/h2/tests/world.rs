@@ -7,7 +7,7 @@ use crate::net::{
     TcpListener, Tls, TokioIo, deadline,
 };
 use crate::proxy::{Config, Proxy, Upstream};
-use crate::telemetry::{Counters, Log};
+use crate::telemetry::{Counters, Level, Log, Record, Sink};
 use bytes::Bytes;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsAcceptor;
@@ -20,7 +20,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than any test takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -30,6 +30,8 @@ pub struct World {
     pub executing: Executing,
     pub tasks: Tasks,
     pub counters: Arc<Counters>,
+    /// What the log says from debug on.
+    pub said: Arc<Mutex<Vec<(Level, String)>>>,
     pub names: Arc<Names>,
     pub tokens: Arc<Purse>,
     pub drain: Drain,
@@ -108,7 +110,13 @@ impl World {
     pub fn with(clock: Arc<dyn Clock>, config: Config) -> World {
         let (failed, _) = async_channel::bounded(1);
         let counters = Arc::<Counters>::default();
-        let executing = Executing::new(Log::discard(), counters.clone(), failed).unwrap();
+        let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
+        let saying = said.clone();
+        let say = move |record: &Record<'_>| {
+            saying.lock().unwrap().push((record.level, record.message.into()));
+        };
+        let log = Log::new(Level::Debug, Sink::Callback(Box::new(say)), Instant::now);
+        let executing = Executing::new(log, counters.clone(), failed).unwrap();
         let tasks = executing.tasks();
         let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -134,6 +142,7 @@ impl World {
             executing,
             tasks,
             counters,
+            said,
             names,
             tokens,
             drain,
