@@ -11,6 +11,8 @@ mod native_backend;
 mod roots;
 #[cfg(all(feature = "rustls", not(feature = "native-tls")))]
 mod rustls_backend;
+#[cfg(all(feature = "rustls", not(feature = "native-tls")))]
+mod verified;
 
 #[cfg(feature = "native-tls")]
 use native_backend as backend;

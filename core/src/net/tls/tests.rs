@@ -117,6 +117,24 @@ fn a_certificate_must_be_trusted_and_name_the_host() {
 }
 
 #[test]
+fn who_was_verified_a_moment_ago_vouches_for_nobody_else() {
+    let (server, other) = (Server::new(), Server::new());
+    let tls = server.client();
+    let call = |server: &Server, host: &str| {
+        let serving = server.serve(&[b"http/1.1"]);
+        block_on(zip(serving, server.call(&tls, host, Alpn::Http1))).1
+    };
+    for _ in 0..2 {
+        assert_eq!(call(&server, "localhost").unwrap(), Protocol::Http1);
+        // The same certificate by another name, and the name with another one.
+        for (server, host) in [(&server, "elsewhere"), (&other, "localhost")] {
+            let error = call(server, host).unwrap_err();
+            assert!(matches!(error, TlsError::Certificate(_)), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_that_shares_no_protocol_fails_the_handshake() {
     let server = Server::new();
     let tls = server.client();
