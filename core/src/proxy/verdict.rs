@@ -11,7 +11,9 @@ pub(super) fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
     // the app would be sent back from for ever.
     const TLS: (&[u8], &[u8]) = (b"https://", b":443");
     const CLEAR: (&[u8], &[u8]) = (b"http://", b":80");
-    let schemes: &[(&[u8], &[u8])] = if target.tls { &[TLS, CLEAR] } else { &[CLEAR] };
+    // Without a scheme it is the service's own (RFC 3986 §4.2).
+    let schemes: &[(&[u8], &[u8])] =
+        if target.tls { &[TLS, CLEAR, (b"//", TLS.1)] } else { &[CLEAR, (b"//", CLEAR.1)] };
     let (rest, usual_port) = schemes.iter().find_map(|(scheme, port)| {
         let (given, rest) = location.split_at_checked(scheme.len())?;
         given.eq_ignore_ascii_case(scheme).then_some((rest, *port))
@@ -57,6 +59,7 @@ mod tests {
         };
         assert_eq!(relocated(b"https://a.example/", &plain), None);
         assert_eq!(relocated(b"http://a.example/x", &plain).unwrap(), b"http://a.example/x");
+        assert_eq!(relocated(b"//a.example:80/x", &plain).unwrap(), b"http://a.example/x");
     }
 
     #[test]
@@ -74,7 +77,11 @@ mod tests {
             ("https://hello-1.run.app:8443/", None),
             ("https://u@hello-1.run.app/", None),
             ("/a", None),
-            ("//hello-1.run.app/a", None),
+            ("//hello-1.run.app/a", Some("http://hello/a")),
+            ("//hello-1.run.app:443", Some("http://hello")),
+            ("//hello-1.run.app:80/", None),
+            ("//other.example/hello-1.run.app", None),
+            ("///hello-1.run.app/a", None),
             ("ftp://hello-1.run.app/", None),
         ] {
             let rewritten = relocated(location.as_bytes(), &target());

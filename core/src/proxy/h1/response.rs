@@ -189,7 +189,9 @@ mod tests {
         };
         assert_eq!(location("https://h.example/a?b"), "http://hello/a?b");
         assert_eq!(location("HTTP://H.EXAMPLE"), "http://hello");
-        for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example/"] {
+        assert_eq!(location("//h.example/"), "http://hello/");
+        for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example.org/"]
+        {
             assert_eq!(location(other), other);
         }
     }
