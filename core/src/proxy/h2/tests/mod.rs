@@ -8,6 +8,7 @@ mod handshakes;
 mod http1_apps;
 mod http1_apps_in_trouble;
 mod http1_services;
+mod interim;
 mod nominated;
 mod redirects;
 mod timing;
