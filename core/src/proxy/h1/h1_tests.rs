@@ -417,6 +417,11 @@ fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
     assert!(read_until(&mut drawn, HEAD_END).starts_with("HTTP/1.1 200 "));
     drawn.write_all(GET.as_bytes()).unwrap();
     read_until(&mut drawn, "ok");
+    // A service is called on port 80 alone: what else answers there has no part in it.
+    let mut beside = app(&proxy);
+    beside.write_all(b"GET http://hello:8080/ HTTP/1.1\r\nHost: hello:8080\r\n\r\n").unwrap();
+    let refused = read_until(&mut beside, "");
+    assert!(refused.contains("cannot resolve hello"), "{refused}");
     service_a.join().unwrap();
     let heard = service_b.join().unwrap();
     assert!(

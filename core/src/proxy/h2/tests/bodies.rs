@@ -151,6 +151,32 @@ fn tiny_messages_to_a_slow_reader_do_not_kill_the_connection() {
     });
 }
 
+#[test]
+fn tiny_messages_to_a_slow_service_do_not_kill_the_apps_connection() {
+    let world = World::new(Upstream::Http2);
+    const MESSAGES: usize = 50_000;
+    world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        // The app runs ahead while nobody reads.
+        for _ in 0..1000 {
+            futures_lite::future::yield_now().await;
+        }
+        let body = read(&mut request.into_body()).await.unwrap();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_data(body.len().to_string().into(), true).unwrap();
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut upload) = app.send_request(request, false).unwrap();
+        for _ in 0..MESSAGES {
+            send(&mut upload, Bytes::from_static(b"seven b")).await.unwrap();
+        }
+        upload.send_data(Bytes::new(), true).unwrap();
+        let heard = read(response.await.unwrap().body_mut()).await.unwrap();
+        assert_eq!(heard, (MESSAGES * 7).to_string().into_bytes());
+    });
+}
+
 /// Two ends of one connection.
 async fn pair() -> (Tcp, Tcp) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -95,6 +95,30 @@ fn large_trailers_pass() {
 }
 
 #[test]
+fn large_heads_and_trailers_of_an_app_pass() {
+    let world = World::new(Upstream::Http2);
+    let large = "x".repeat(64 * 1024);
+    let expected = large.clone();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let expected = expected.clone();
+        async move {
+            let (head, mut body) = request.into_parts();
+            assert_eq!(head.headers["x-large"], expected.as_str());
+            read(&mut body).await.unwrap();
+            assert_eq!(body.trailers().await.unwrap().unwrap()["x-large"], expected.as_str());
+            respond.send_response(ok(), true).unwrap();
+        }
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").header("x-large", &large).body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        stream.send_trailers(fields(&[("x-large", &large)])).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+    });
+}
+
+#[test]
 fn interim_responses_come_before_the_final_one() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {

@@ -11,6 +11,8 @@ mod http1_services;
 mod interim;
 mod nominated;
 mod redirects;
+mod renewal;
+mod stale;
 mod timing;
 mod tokens;
 mod world;
