@@ -277,8 +277,7 @@ impl AppSide for Side<'_> {
         if status == StatusCode::CONTINUE {
             self.holding = None;
         }
-        // RFC 9113 §8.6: there is no 101 on HTTP/2.
-        if self.asked.version == Version::Http11 && status != StatusCode::SWITCHING_PROTOCOLS {
+        if self.asked.version == Version::Http11 {
             fields::clean(head.headers_mut());
             let out = self.client.out.bytes();
             write_lines(out, &head);

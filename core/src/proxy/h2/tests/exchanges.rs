@@ -84,6 +84,26 @@ fn trailers_only_stays_so() {
 }
 
 #[test]
+fn what_has_no_body_ends_with_its_head_whatever_follows() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        let status = request.uri().path().trim_start_matches('/').parse::<u16>().unwrap();
+        let head = Response::builder().status(status).header("x-kept", "1").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        // The proxy may have heard enough.
+        let _ = stream.send_data(Bytes::from_static(b"poison"), true);
+    });
+    for (method, status) in [(Method::GET, 204), (Method::GET, 304), (Method::HEAD, 200)] {
+        let mut request = get(&format!("http://hello/{status}"));
+        *request.method_mut() = method;
+        let heard = world.run(world.ask(request, None));
+        assert_eq!((heard.status(), heard.field("x-kept")), (status, Some("1")));
+        assert!(heard.bare && heard.body.is_empty(), "{status}");
+    }
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+}
+
+#[test]
 fn large_trailers_pass() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {

@@ -75,6 +75,18 @@ fn nothing_becomes_another_protocol_unasked() {
     let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
     assert!(old.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{old}");
     assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 502);
+    // HTTP/2 has no such response (RFC 9113 §8.6).
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
+        let switched = Response::builder().status(101).body(()).unwrap();
+        respond.send_informational(switched).unwrap();
+        // The proxy may have left by now.
+        let _ = respond.send_response(Response::new(()), true);
+    });
+    let old = world.run(ask(&world, &format!("POST / HTTP/1.1\r\n{CLOSE}")));
+    assert!(old.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{old}");
+    let post = Request::post("http://hello/").body(()).unwrap();
+    assert_eq!(world.run(world.ask(post, None)).status(), 502);
 }
 
 const EXPECTS: &str =
