@@ -169,6 +169,9 @@ fn an_app_that_leaves_behind_a_stalled_body_is_noticed_within_a_second() {
             // All of a body of unknown length may stand behind.
             clock.await_sleepers(1, LINGER);
             clock.pass(LINGER);
+        } else {
+            at_rest(&proxy);
+            clock.await_sleepers(0, LINGER);
         }
         let mut rest = Vec::new();
         service.read_to_end(&mut rest).unwrap();

@@ -1,14 +1,15 @@
 //! Connections that have died in the pool or die with a request, and what is
 //! repeated then.
 
-use super::http1_apps::{CLOSE, connected, reply};
-use super::world::{World, get, hear, say, streams};
+use super::http1_apps::{CLOSE, ask, connected, reply};
+use super::world::{World, get, hear, say, send, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::{Builder, SendResponse};
-use http::{Method, Response};
+use http::{Method, Request, Response};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,4 +88,38 @@ fn an_end_that_nobody_has_read_yet_is_seen_at_checkout() {
         });
         assert_eq!(world.counters.upstream_connections.get(), 2, "{upstream:?}");
     }
+}
+
+/// A part of a body that is no longer kept must never arrive as all of it.
+#[test]
+fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
+    const LARGE: usize = 200_000;
+    let world = World::new(Upstream::Http2);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut body = request.into_body();
+            let mut heard = 0;
+            while heard < LARGE {
+                let data = body.data().await.unwrap().unwrap();
+                body.flow_control().release_capacity(data.len()).unwrap();
+                heard += data.len();
+            }
+            respond.send_reset(Reason::REFUSED_STREAM);
+        }
+    });
+    let error = world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        send(&mut stream, vec![7; LARGE].into()).await.unwrap();
+        response.await.unwrap_err()
+    });
+    assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM));
+    let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n{CLOSE}", 2 * LARGE);
+    let heard = world.run(ask(&world, &(head + &"7".repeat(LARGE))));
+    assert!(heard.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{heard}");
+    assert_eq!(count.load(Ordering::Relaxed), 2, "each came once");
 }
