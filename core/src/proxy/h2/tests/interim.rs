@@ -195,27 +195,30 @@ fn a_response_that_an_app_gives_up_does_not_end_well() {
     }
 }
 
-/// The same of an app that speaks HTTP/2, before there is a response.
+/// An app of HTTP/2 that leaves before there is a response, with its request whole
+/// or in the middle of it.
 #[test]
 fn an_app_of_http2_that_leaves_before_the_response_closes_the_services_connection() {
-    let world = World::by(Hand::new(), Upstream::Http1);
-    let (seen, sees) = async_channel::bounded(1);
-    world.listen("hello", false, move |mut tcp: Tcp| {
-        let seen = seen.clone();
-        async move {
-            use futures_lite::AsyncReadExt;
-            hear(&mut tcp, "\r\n\r\n").await;
-            seen.send("heard").await.unwrap();
-            let _ = tcp.read_to_end(&mut Vec::new()).await;
-            seen.send("closed").await.unwrap();
-        }
-    });
-    world.run(async {
-        let mut app = world.app().await;
-        let request = Request::post("http://hello/").body(()).unwrap();
-        let (response, upload) = app.send_request(request, false).unwrap();
-        assert_eq!(sees.recv().await.unwrap(), "heard");
-        drop((response, upload));
-        assert_eq!(sees.recv().await.unwrap(), "closed");
-    });
+    for whole in [true, false] {
+        let world = World::by(Hand::new(), Upstream::Http1);
+        let (seen, sees) = async_channel::bounded(1);
+        world.listen("hello", false, move |mut tcp: Tcp| {
+            let seen = seen.clone();
+            async move {
+                use futures_lite::AsyncReadExt;
+                hear(&mut tcp, "\r\n\r\n").await;
+                seen.send("heard").await.unwrap();
+                let _ = tcp.read_to_end(&mut Vec::new()).await;
+                seen.send("closed").await.unwrap();
+            }
+        });
+        world.run(async {
+            let mut app = world.app().await;
+            let request = Request::post("http://hello/").body(()).unwrap();
+            let (response, upload) = app.send_request(request, whole).unwrap();
+            assert_eq!(sees.recv().await.unwrap(), "heard");
+            drop((response, upload));
+            assert_eq!(sees.recv().await.unwrap(), "closed");
+        });
+    }
 }
