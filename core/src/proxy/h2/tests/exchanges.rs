@@ -358,22 +358,27 @@ fn interim_responses_without_end_are_a_bad_gateway() {
 }
 
 #[test]
-fn an_asterisk_is_the_target_of_options_alone() {
+fn a_path_begins_with_a_slash_but_for_the_asterisk_of_options() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
         respond.send_response(ok(), true).unwrap();
     });
-    let ask = |method: Method| {
+    let ask = |method: Method, path: &str| {
         world.run(async {
-            let uri = Uri::builder().scheme("http").authority("hello").path_and_query("*");
+            let uri = Uri::builder().scheme("http").authority("hello").path_and_query(path);
             let mut request = get("http://hello/");
             (*request.method_mut(), *request.uri_mut()) = (method, uri.build().unwrap());
             let mut app = world.app().await;
             Heard::all(app.send_request(request, true).unwrap().0).await
         })
     };
-    assert_eq!(ask(Method::OPTIONS).unwrap().status(), 200);
-    assert_eq!(ask(Method::GET).unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+    assert_eq!(ask(Method::OPTIONS, "*").unwrap().status(), 200);
+    assert_eq!(ask(Method::GET, "*").unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+    // To a service of HTTP/1.1 it would be no request.
+    for (method, path) in [(Method::GET, "?x"), (Method::OPTIONS, "?x")] {
+        let error = ask(method, path).unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR), "{path}");
+    }
 }
 
 #[test]
