@@ -358,6 +358,8 @@ fn what_cannot_be_served_is_explained() {
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "more than one Host"),
         ("CONNECT hello:80 HTTP/1.1\r\nHost: hello\r\n\r\n", 405, "forward proxy"),
         ("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", 400, "userinfo"),
+        ("GET http://hello/ HTTP/1.1\r\nHost: u@h\r\n\r\n", 400, "userinfo"),
+        ("GET http://hello/ HTTP/1.1\r\n\r\n", 400, "no Host"),
         ("GET / HTTP/1.1\r\nHost: hello\r\n\r\n", 502, "hello"),
         ("GET / HTTP/1.1\r\nHost: panic\r\n\r\n", 502, "internal error"),
         ("nonsense\r\n\r\n", 400, "request line"),
