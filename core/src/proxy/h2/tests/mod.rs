@@ -13,6 +13,7 @@ mod nominated;
 mod redirects;
 mod renewal;
 mod stale;
+mod targets;
 mod timing;
 mod tokens;
 mod world;
