@@ -2,13 +2,13 @@
 //! repeated then.
 
 use super::http1_apps::{CLOSE, ask, connected, reply};
-use super::world::{World, get, hear, say, send, streams};
+use super::world::{World, get, hear, read, say, send, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
-use h2::Reason;
 use h2::server::{Builder, SendResponse};
+use h2::{Reason, SendStream};
 use http::{Method, Request, Response};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -87,6 +87,59 @@ fn an_end_that_nobody_has_read_yet_is_seen_at_checkout() {
             assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{upstream:?}: {heard}");
         });
         assert_eq!(world.counters.upstream_connections.get(), 2, "{upstream:?}");
+    }
+}
+
+/// A service that leaves in order: what is under way on that connection finishes, and
+/// the next request goes elsewhere.
+#[test]
+fn what_is_under_way_on_a_connection_that_goes_away_finishes() {
+    for http2 in [true, false] {
+        let world = World::new(Upstream::Http2);
+        let (tasks, (go, goes)) = (world.tasks.clone(), async_channel::bounded::<()>(1));
+        let count = AtomicUsize::new(0);
+        world.listen("hello", false, move |tcp: Tcp| {
+            let (tasks, goes) = (tasks.clone(), goes.clone());
+            let leaves = count.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                let mut connection = Builder::new().handshake(TokioIo::new(tcp)).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if !leaves {
+                        let _: SendStream<Bytes> =
+                            respond.send_response(Response::new(()), true).unwrap();
+                        continue;
+                    }
+                    connection.graceful_shutdown();
+                    let goes = goes.clone();
+                    tasks.spawn("a stream that goes on", async move {
+                        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                        stream.send_data(Bytes::from_static(b"soon "), false).unwrap();
+                        let _ = goes.recv().await;
+                        stream.send_data(Bytes::from_static(b"late"), true).unwrap();
+                    });
+                }
+            }
+        });
+        world.run(async {
+            let (mut new, mut old) = (world.app().await, connected(&world).await);
+            let mut body = None;
+            if http2 {
+                let response = new.send_request(get("http://hello/"), true).unwrap().0;
+                let mut begun = response.await.unwrap().into_body();
+                assert_eq!(begun.data().await.unwrap().unwrap(), "soon ");
+                body = Some(begun);
+            } else {
+                say(&mut old, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+                reply(&mut old, "soon \r\n").await;
+            }
+            assert_eq!(world.ask(get("http://hello/"), None).await.status(), 200);
+            assert_eq!(world.counters.upstream_connections.get(), 2);
+            go.close();
+            match &mut body {
+                Some(body) => assert_eq!(read(body).await.unwrap(), b"late"),
+                None => assert_eq!(reply(&mut old, "0\r\n\r\n").await, "4\r\nlate\r\n0\r\n\r\n"),
+            }
+        });
     }
 }
 
