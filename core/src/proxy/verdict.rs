@@ -1,5 +1,5 @@
-//! What in a service's answer is for the proxy, whichever version carries it: a
-//! redirect to the service itself, and a refusal of our token.
+//! What in a message is for the proxy, whichever version carries it: a request of
+//! gRPC, a redirect to the service itself, and a refusal of our token.
 
 use crate::names::Target;
 
@@ -32,6 +32,15 @@ pub(super) fn is_invalid_token(challenge: &[u8]) -> bool {
     let challenge = challenge.to_ascii_lowercase();
     challenge.starts_with(b"bearer")
         && memchr::memmem::find(&challenge, b"error=\"invalid_token\"").is_some()
+}
+
+/// Whether this `Content-Type` is that of a gRPC call, whose client reads
+/// `grpc-status` alone; a media type has no case (RFC 9110 §8.3.1).
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    content_type.split_at_checked(GRPC.len()).is_some_and(|(begin, rest)| {
+        begin.eq_ignore_ascii_case(GRPC) && matches!(rest, [] | [b'+' | b';' | b'-' | b' ', ..])
+    })
 }
 
 #[cfg(test)]
@@ -86,6 +95,21 @@ mod tests {
         ] {
             let rewritten = relocated(location.as_bytes(), &target());
             assert_eq!(rewritten.as_deref(), expected.map(str::as_bytes), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_call_is_told_by_its_type() {
+        for (content_type, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web+proto", true),
+            ("Application/gRPC; charset=utf-8", true),
+            ("application/grpcfoo", false),
+            ("application/json", false),
+            ("application", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), grpc, "{content_type}");
         }
     }
 
