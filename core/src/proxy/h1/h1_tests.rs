@@ -8,6 +8,7 @@ use crate::net::{
     BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Resolve, Roots, SystemClock,
     TcpListener, Tls,
 };
+use crate::proxy::testing::refusing;
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Exposition, Log};
 use std::io::{ErrorKind, Read, Write};
@@ -349,7 +350,7 @@ fn an_app_that_leaves_takes_the_service_along() {
 
 #[test]
 fn what_cannot_be_served_is_explained() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _kept) = refusing();
     let proxy = proxy(closed, false);
     for (request, status, part) in [
         ("GET / HTTP/1.1\r\nHost: other\r\n\r\n", 421, "it is not hello"),
@@ -380,7 +381,7 @@ fn what_cannot_be_served_is_explained() {
 
 #[test]
 fn a_grpc_call_is_refused_in_its_own_form_and_head_has_no_body() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _kept) = refusing();
     let proxy = proxy(closed, false);
     let mut grpc = app(&proxy);
     grpc.write_all(
