@@ -322,7 +322,10 @@ fn a_token_is_refreshed_before_its_end_while_it_is_used() {
     world.settle();
     world.clock.advance(Duration::from_secs(3300));
     assert!(world.cache.ready("a").is_some());
-    world.clock.advance(Duration::from_secs(75));
+    world.clock.advance(Duration::from_secs(59));
+    world.settle();
+    assert_eq!(world.calls(), 1, "earlier the same token would come back");
+    world.clock.advance(Duration::from_secs(16));
     world.settle();
     assert_eq!(world.calls(), 2, "the timer fetched without a request");
     assert_eq!(world.cache.ready("a").unwrap().bearer(), b"Bearer t1");
@@ -376,6 +379,15 @@ fn a_service_that_calls_a_token_invalid_is_believed_once_a_minute() {
     let newer = renew().unwrap();
     let again = world.executing.run(world.cache.renewed("a", &newer));
     assert!(again.is_none(), "within 60 s");
+    assert_eq!(world.calls(), 2);
+}
+
+#[test]
+fn the_same_token_once_more_cures_no_refusal() {
+    let same = || Plan::Same(Duration::from_secs(3600));
+    let world = world(vec![same(), same()], None);
+    let stale = world.token().unwrap();
+    assert!(world.executing.run(world.cache.renewed("a", &stale)).is_none());
     assert_eq!(world.calls(), 2);
 }
 

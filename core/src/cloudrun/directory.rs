@@ -265,6 +265,16 @@ mod tests {
             let error = directory.target(no).unwrap_err();
             assert!(matches!(error, Refusal::NotAllowed { .. }), "{no}: {error}");
         }
+        let allow = vec!["green---hello".into(), "billing".into()];
+        let routes = ["billing", "orders"];
+        let routes = routes.map(|name| format!("{name}=https://{name}.example").parse().unwrap());
+        let rules = Rules { allow, routes: routes.into(), ..on_platform() };
+        let directory = self::directory(rules);
+        assert!(directory.target("green---hello").is_ok() && directory.target("billing").is_ok());
+        for no in ["hello", "blue---hello", "orders"] {
+            let error = directory.target(no).unwrap_err();
+            assert!(matches!(error, Refusal::NotAllowed { .. }), "{no}: {error}");
+        }
     }
 
     #[test]

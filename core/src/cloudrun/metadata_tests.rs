@@ -6,7 +6,7 @@ use crate::cloudrun::MetadataTokens;
 use crate::net::{Dialer, OwnAddresses, Resolve, Roots, Tls, block_on};
 use crate::telemetry::Log;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 const FLAVOR: &str = "Metadata-Flavor: Google\r\n";
@@ -85,7 +85,10 @@ fn what_passes_is_told_from_what_does_not() {
         assert!(error.cause.contains(&format!("{status}: whyX: y")), "{}", error.cause);
         server.join().unwrap();
     }
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The near end of a connection refuses others, and nobody else can get its port.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let closed = kept.local_addr().unwrap();
     let error = block_on(MetadataTokens(at(&closed.to_string())).fetch("a")).unwrap_err();
     assert!(!error.permanent && error.cause.contains("refused"), "{}", error.cause);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -221,8 +221,9 @@ impl RequestHead {
     }
 
     fn gather(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
-        (self.host, self.upgrade) = (None, false);
+        self.host = None;
         (self.expects_continue, self.takes_trailers) = (false, false);
+        let (mut offers, mut h2c) = (false, false);
         for field in &self.fields.list {
             let value = field.value.in_buffer(buffer);
             match field.known {
@@ -238,14 +239,15 @@ impl RequestHead {
                         members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"));
                 }
                 Known::Upgrade => {
-                    // An offer of h2c is answered over HTTP/1.1 (RFC 9113 §3.1).
-                    self.upgrade = self.fields.upgrade
-                        && self.version == Version::Http11
-                        && !members(value).any(|offer| offer.eq_ignore_ascii_case(b"h2c"));
+                    offers = true;
+                    h2c |= members(value).any(|offer| offer.eq_ignore_ascii_case(b"h2c"));
                 }
                 _ => {}
             }
         }
+        // An offer of h2c is answered over HTTP/1.1 (RFC 9113 §3.1), whatever
+        // else is offered beside it, on this line or on another.
+        self.upgrade = offers && !h2c && self.fields.upgrade && self.version == Version::Http11;
         // RFC 9112 §3.2; HTTP/1.0 knows no Host, and its target may do instead.
         if self.host.is_none() && self.version == Version::Http11 {
             return Err(HeadError::Host("no Host"));

@@ -121,7 +121,13 @@ fn what_the_proxy_asks_of_a_request_is_gathered() {
     assert!(head.expects_continue && head.takes_trailers && !head.upgrade);
     assert!(with("Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n").unwrap().upgrade);
     assert!(!with("Upgrade: websocket\r\n").unwrap().upgrade);
-    assert!(!with("Connection: upgrade\r\nUpgrade: h2c\r\n").unwrap().upgrade);
+    let (h2c, socket) = ("Upgrade: h2c\r\n", "Upgrade: websocket\r\n");
+    for offers in
+        [h2c, "Upgrade: websocket, H2C\r\n", &[h2c, socket].concat(), &[socket, h2c].concat()]
+    {
+        let head = with(&format!("Connection: upgrade\r\n{offers}")).unwrap();
+        assert!(!head.upgrade, "{offers}");
+    }
 }
 
 #[test]

@@ -34,8 +34,8 @@ impl<'a> Target<'a> {
         let plain = |form| Target { form, authority: None, path: target };
         if method == b"CONNECT" {
             let authority = text(target)?;
-            let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none() {
+            let port = authority.rsplit_once(':').map(|(_, port)| port);
+            if !port.is_some_and(is_port) {
                 return Err("CONNECT needs HOST:PORT");
             }
             let form = TargetForm::Authority;
@@ -71,6 +71,12 @@ fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(bytes).map_err(|_| "the host is not ASCII")
 }
 
+/// Whether it is the number of a port: digits alone, where Rust's own parser lets
+/// a sign stand before them.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
 /// Checks `host[:port]` (RFC 3986 §3.2 without userinfo).
 ///
 /// # Errors
@@ -103,7 +109,7 @@ pub(crate) fn check(authority: &str) -> Result<(), &'static str> {
             None => (authority, None),
         },
     };
-    if port.is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
+    if port.is_some_and(|port| !port.is_empty() && !is_port(port)) {
         return Err("an invalid port");
     }
     // No percent-encoding, which is right in a URL and wrong in every name there
@@ -168,6 +174,8 @@ mod tests {
             ("CONNECT", "hello"),
             ("CONNECT", "/x"),
             ("CONNECT", "a:b@c:80"),
+            ("CONNECT", "hello:+80"),
+            ("CONNECT", "hello:"),
         ] {
             assert!(Target::parse(method.as_bytes(), target.as_bytes()).is_err(), "{target}");
         }
@@ -189,8 +197,21 @@ mod tests {
             assert_eq!(host(good.as_bytes()), Ok(good));
         }
         for bad in [
-            "", "a b", "u@h", "a:b", "a:99999", "[::1", "[x]", "a/b", "a,b", "::1", "a:1:2",
+            "",
+            "a b",
+            "u@h",
+            "a:b",
+            "a:99999",
+            "[::1",
+            "[x]",
+            "a/b",
+            "a,b",
+            "::1",
+            "a:1:2",
             "a%2eb",
+            "a:+80",
+            "[::1]:+80",
+            "a:-0",
         ] {
             assert!(host(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -337,6 +337,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_does_not_answer_is_left_after_five_seconds() {
+        let (_listener, address) = listener();
+        let silent = SocketAddr::new("127.0.0.2".parse().unwrap(), address.port());
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&silent.into()).unwrap();
+        socket.listen(0).unwrap();
+        // Beyond its queue the kernel drops what comes.
+        let enter = || std::net::TcpStream::connect_timeout(&silent, Duration::from_millis(200));
+        let queue: Vec<_> = std::iter::from_fn(|| enter().ok()).collect();
+        let found = Ok(vec![silent.ip(), address.ip()]);
+        let begun = Instant::now();
+        let connected = block_on(dialer(&[], found).dial("hello", address.port(), Secure::No));
+        assert_eq!(connected.unwrap().stream.tcp().peer_addr().unwrap(), address);
+        assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(CONNECT_TIMEOUT, Duration::from_secs(5));
+        drop(queue);
+    }
+
+    #[test]
     fn connect_to_replaces_the_address_and_resolves_nothing() {
         let (_listener, address) = listener();
         let rule = format!("hello:443:{address}");

@@ -267,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_of_connections_may_wait_to_be_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Where the queue is full the kernel answers nothing, and this would end late.
+        let patience = std::time::Duration::from_secs(1);
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
+        let waiting: io::Result<Vec<_>> = (0..400).map(connect).collect();
+        assert!(waiting.is_ok(), "{waiting:?}");
+    }
+
+    #[test]
     fn what_nobody_has_read_is_seen_and_stays() {
         block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,12 +1,22 @@
-//! A clock that stands still until a test moves it.
+//! What tests of several files need: a clock that stands still until a test moves it,
+//! and an address where nobody listens.
 
 use crate::net::{BoxFuture, Clock};
 use async_channel::Sender;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address that refuses connections for as long as what comes with it is kept: a
+/// port that had only been let go of may be another test's by now.
+pub(super) fn refusing() -> (SocketAddr, impl Sized) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let kept = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (kept.local_addr().unwrap(), (kept, listener))
+}
 
 pub(super) struct Hand {
     zero: (Instant, SystemTime),

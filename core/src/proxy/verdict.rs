@@ -1,5 +1,5 @@
-//! What in a service's answer is for the proxy, whichever version carries it: a
-//! redirect to the service itself, and a refusal of our token.
+//! What in a message is for the proxy, whichever version carries it: a request of
+//! gRPC, a redirect to the service itself, and a refusal of our token.
 
 use crate::names::Target;
 
@@ -11,7 +11,9 @@ pub(super) fn relocated(location: &[u8], target: &Target) -> Option<Vec<u8>> {
     // the app would be sent back from for ever.
     const TLS: (&[u8], &[u8]) = (b"https://", b":443");
     const CLEAR: (&[u8], &[u8]) = (b"http://", b":80");
-    let schemes: &[(&[u8], &[u8])] = if target.tls { &[TLS, CLEAR] } else { &[CLEAR] };
+    // Without a scheme it is the service's own (RFC 3986 §4.2).
+    let schemes: &[(&[u8], &[u8])] =
+        if target.tls { &[TLS, CLEAR, (b"//", TLS.1)] } else { &[CLEAR, (b"//", CLEAR.1)] };
     let (rest, usual_port) = schemes.iter().find_map(|(scheme, port)| {
         let (given, rest) = location.split_at_checked(scheme.len())?;
         given.eq_ignore_ascii_case(scheme).then_some((rest, *port))
@@ -30,6 +32,15 @@ pub(super) fn is_invalid_token(challenge: &[u8]) -> bool {
     let challenge = challenge.to_ascii_lowercase();
     challenge.starts_with(b"bearer")
         && memchr::memmem::find(&challenge, b"error=\"invalid_token\"").is_some()
+}
+
+/// Whether this `Content-Type` is that of a gRPC call, whose client reads
+/// `grpc-status` alone; a media type has no case (RFC 9110 §8.3.1).
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    content_type.split_at_checked(GRPC.len()).is_some_and(|(begin, rest)| {
+        begin.eq_ignore_ascii_case(GRPC) && matches!(rest, [] | [b'+' | b';' | b'-' | b' ', ..])
+    })
 }
 
 #[cfg(test)]
@@ -57,6 +68,7 @@ mod tests {
         };
         assert_eq!(relocated(b"https://a.example/", &plain), None);
         assert_eq!(relocated(b"http://a.example/x", &plain).unwrap(), b"http://a.example/x");
+        assert_eq!(relocated(b"//a.example:80/x", &plain).unwrap(), b"http://a.example/x");
     }
 
     #[test]
@@ -74,11 +86,30 @@ mod tests {
             ("https://hello-1.run.app:8443/", None),
             ("https://u@hello-1.run.app/", None),
             ("/a", None),
-            ("//hello-1.run.app/a", None),
+            ("//hello-1.run.app/a", Some("http://hello/a")),
+            ("//hello-1.run.app:443", Some("http://hello")),
+            ("//hello-1.run.app:80/", None),
+            ("//other.example/hello-1.run.app", None),
+            ("///hello-1.run.app/a", None),
             ("ftp://hello-1.run.app/", None),
         ] {
             let rewritten = relocated(location.as_bytes(), &target());
             assert_eq!(rewritten.as_deref(), expected.map(str::as_bytes), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_call_is_told_by_its_type() {
+        for (content_type, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web+proto", true),
+            ("Application/gRPC; charset=utf-8", true),
+            ("application/grpcfoo", false),
+            ("application/json", false),
+            ("application", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), grpc, "{content_type}");
         }
     }
 

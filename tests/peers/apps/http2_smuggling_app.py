@@ -90,6 +90,8 @@ def cases():
     yield head(path=b"")
     yield head(path=b"hidden")
     yield head(path=b"*")
+    yield head(path=b"*?x")
+    yield head(path=b"?/hidden")
     yield head(path=b"/a b")
     yield head(path=b"/ HTTP/1.1\tx")
     yield head(path=b"http://upload/")

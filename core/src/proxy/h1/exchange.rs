@@ -93,7 +93,10 @@ pub(super) struct Exchange<'a> {
     heard: bool,
     deaf: Option<String>,
     attention: Attention,
+    /// The body waits for a word of the service.
     holding: Option<BoxFuture<'static, ()>>,
+    /// The response came before that word, and nothing of the body has come.
+    unsent: bool,
 }
 
 type Moved = Result<bool, Outcome>;
@@ -125,6 +128,7 @@ impl<'a> Exchange<'a> {
             deaf: None,
             attention: Attention::default(),
             holding,
+            unsent: false,
         }
     }
 
@@ -151,7 +155,7 @@ impl<'a> Exchange<'a> {
         moved |= sent && (!self.upload.body.is_done() || self.attention.lingers());
         moved |= self.take_response(context)?;
         moved |= self.send_response(context)?;
-        self.watch_app(context)?;
+        moved |= self.watch_app(context)?;
         self.rest(context)?;
         Ok(moved)
     }
@@ -163,6 +167,9 @@ impl<'a> Exchange<'a> {
                 return Ok(false);
             }
             self.holding = None;
+        }
+        if self.unsent {
+            return Ok(false);
         }
         let mut moved = false;
         while !self.upload.body.is_done() && self.upload.out.left() < HELD && self.deaf.is_none() {
@@ -200,7 +207,7 @@ impl<'a> Exchange<'a> {
                 Err(self.malformed(BodyError::Chunk("its trailers are too long")))
             }
             // A body cut short must not reach the service as a whole one.
-            Poll::Ready(Ok(0) | Err(_)) => Err(Outcome::Gone),
+            Poll::Ready(Ok(0) | Err(_)) => Err(self.left()),
             Poll::Ready(Ok(_)) => Ok(true),
         }
     }
@@ -299,8 +306,9 @@ impl<'a> Exchange<'a> {
         if self.renewable && replayable && refuses_token(self.head, buffer) {
             return Err(Outcome::TokenRefused);
         }
-        // The body that waited for a word will never be sent.
-        let unsent = self.holding.is_some();
+        // Of the body that waited for a word, no more may come.
+        let unsent = self.holding.take().is_some();
+        self.unsent = unsent;
         let declared = (self.head.framing, self.head.status);
         let shape = shape(declared, self.asked, self.keep_alive && !unsent);
         let out = self.client.out.bytes();
@@ -400,9 +408,11 @@ impl<'a> Exchange<'a> {
 
     /// Once the body is complete, the app has nothing to say but the next
     /// request or goodbye: an app that has left must not keep the service busy.
-    fn watch_app(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+    /// Whether a body has come that nobody was to count on.
+    fn watch_app(&mut self, context: &mut Context<'_>) -> Moved {
         let had_ended = self.attention.ended();
-        let watched = if self.upload.body.is_done() || self.holding.is_some() {
+        let silent = self.upload.body.is_done() || self.holding.is_some() || self.unsent;
+        let watched = if silent {
             self.attention.watch(context, self.client, None)
         } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
             let wanted = match self.upload.body {
@@ -417,35 +427,45 @@ impl<'a> Exchange<'a> {
             // It has left, more often than not, and gets no answer that needs it.
             self.service.buffer.release();
         }
-        watched.map_err(|_left| Outcome::Gone)
+        watched.map_err(|_left| self.left())?;
+        // An app need not wait (RFC 9110 §10.1.1), and the service may want it still.
+        let comes = self.unsent && !self.client.buffer.is_empty();
+        self.unsent &= !comes;
+        Ok(comes)
+    }
+
+    /// The app has all of its response.
+    fn is_answered(&self) -> bool {
+        matches!(self.download, Download::Ended) && self.client.out.is_sent()
+    }
+
+    /// The app has ended its direction and is not waited for any longer.
+    fn left(&self) -> Outcome {
+        match self.download {
+            _ if self.is_answered() => Outcome::Done { app: false, service: false },
+            Download::Head => Outcome::Gone,
+            // Part of a response must not look like the whole of it.
+            _ => Outcome::Cut("the app ended its own direction".to_owned()),
+        }
     }
 
     /// Whether the exchange is over, or has waited long enough for its end.
     fn rest(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
-        let answered = matches!(self.download, Download::Ended) && self.client.out.is_sent();
-        if answered {
+        if self.is_answered() {
             if self.upload.is_over() {
                 // It may have ended its direction behind a request that it sent ahead.
                 let more = !self.attention.ended() || !self.client.buffer.is_empty();
                 let (app, service) = (self.keep_alive && more, self.service_keep);
                 return Err(Outcome::Done { app, service });
             }
-            if self.holding.is_some() || self.deaf.is_some() || !self.service_keep {
+            if self.deaf.is_some() || !self.service_keep {
                 return Err(Outcome::Done { app: false, service: false });
             }
             // An answer that needs no more of the body: there may be a little
             // left of it, for which both connections can be saved.
             self.attention.linger(self.client);
         }
-        if self.attention.is_over(context) {
-            return Err(match self.download {
-                _ if answered => Outcome::Done { app: false, service: false },
-                Download::Head => Outcome::Gone,
-                // Part of a response must not look like the whole of it.
-                _ => Outcome::Cut("the app ended its own direction".to_owned()),
-            });
-        }
-        Ok(())
+        if self.attention.is_over(context) { Err(self.left()) } else { Ok(()) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! The proxy over real sockets, between a client and a service that say
 //! exactly the bytes a test wants.
 
-use super::timing_tests::{accepted, nobody};
+use super::timing_tests::accepted;
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
     BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Resolve, Roots, SystemClock,
     TcpListener, Tls,
 };
+use crate::proxy::testing::refusing;
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Exposition, Log};
 use std::io::{ErrorKind, Read, Write};
@@ -349,7 +350,7 @@ fn an_app_that_leaves_takes_the_service_along() {
 
 #[test]
 fn what_cannot_be_served_is_explained() {
-    let (closed, _held) = nobody();
+    let (closed, _kept) = refusing();
     let proxy = proxy(closed, false);
     for (request, status, part) in [
         ("GET / HTTP/1.1\r\nHost: other\r\n\r\n", 421, "it is not hello"),
@@ -358,6 +359,8 @@ fn what_cannot_be_served_is_explained() {
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "more than one Host"),
         ("CONNECT hello:80 HTTP/1.1\r\nHost: hello\r\n\r\n", 405, "forward proxy"),
         ("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", 400, "userinfo"),
+        ("GET http://hello/ HTTP/1.1\r\nHost: u@h\r\n\r\n", 400, "userinfo"),
+        ("GET http://hello/ HTTP/1.1\r\n\r\n", 400, "no Host"),
         ("GET / HTTP/1.1\r\nHost: hello\r\n\r\n", 502, "hello"),
         ("GET / HTTP/1.1\r\nHost: panic\r\n\r\n", 502, "internal error"),
         ("nonsense\r\n\r\n", 400, "request line"),
@@ -378,7 +381,7 @@ fn what_cannot_be_served_is_explained() {
 
 #[test]
 fn a_grpc_call_is_refused_in_its_own_form_and_head_has_no_body() {
-    let (closed, _held) = nobody();
+    let (closed, _kept) = refusing();
     let proxy = proxy(closed, false);
     let mut grpc = app(&proxy);
     grpc.write_all(
@@ -392,90 +395,6 @@ fn a_grpc_call_is_refused_in_its_own_form_and_head_has_no_body() {
     let mut head = app(&proxy);
     head.write_all(b"HEAD / HTTP/1.1\r\nHost: hello\r\n\r\n").unwrap();
     assert!(read_until(&mut head, "").ends_with("\r\n\r\n"));
-}
-
-#[test]
-fn a_forward_proxy_relays_what_is_not_ours_and_draws_through_what_is() {
-    let (ours, service_a) = service(vec![vec![(HEAD_END, OK)]]);
-    let (theirs, service_b) = service(vec![vec![(HEAD_END, OK)], vec![("raw", b"bytes")]]);
-    let proxy = proxy(ours, true);
-    let mut plain = app(&proxy);
-    plain
-        .write_all(format!("GET http://{theirs}/x HTTP/1.1\r\nHost: {theirs}\r\n\r\n").as_bytes())
-        .unwrap();
-    read_until(&mut plain, "ok");
-    let mut blind = app(&proxy);
-    blind
-        .write_all(format!("CONNECT {theirs} HTTP/1.1\r\nHost: {theirs}\r\n\r\n").as_bytes())
-        .unwrap();
-    assert!(read_until(&mut blind, HEAD_END).starts_with("HTTP/1.1 200 "));
-    blind.write_all(b"raw").unwrap();
-    read_until(&mut blind, "bytes");
-    let mut drawn = app(&proxy);
-    // As Python up to 3.11 asks: HTTP/1.0 needs no Host.
-    drawn.write_all(b"CONNECT hello:80 HTTP/1.0\r\n\r\n").unwrap();
-    assert!(read_until(&mut drawn, HEAD_END).starts_with("HTTP/1.1 200 "));
-    drawn.write_all(GET.as_bytes()).unwrap();
-    read_until(&mut drawn, "ok");
-    service_a.join().unwrap();
-    let heard = service_b.join().unwrap();
-    assert!(
-        heard[0].starts_with(&format!("GET /x HTTP/1.1\r\nHost: {theirs}\r\n")),
-        "{}",
-        heard[0]
-    );
-}
-
-#[test]
-fn a_forward_proxy_tells_what_became_of_a_host_that_is_no_service() {
-    let (closed, _held) = nobody();
-    let proxy = proxy(closed, true);
-    let ask = |line: &str| {
-        let mut app = app(&proxy);
-        write!(app, "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        read_until(&mut app, "")
-    };
-    let (garbled, service) = service(vec![vec![(HEAD_END, b"220 smtp.example\r\n")]]);
-    for (line, what, remedy) in [
-        ("CONNECT exmple.com:443", "cannot reach exmple.com:443", "check its spelling"),
-        ("GET http://exmple.com:8080/", "cannot reach exmple.com:8080", "check its spelling"),
-        ("GET http://exmple.com/", "cannot reach exmple.com", "check its spelling"),
-        ("CONNECT hello:443", "cannot reach hello:443", "http://NAME on port 80"),
-        ("GET http://hello:8080/", "cannot reach hello:8080", "http://NAME on port 80"),
-        (&format!("CONNECT {closed}"), "refused", "listens on that port"),
-        (&format!("GET http://{closed}/"), "refused", "listens on that port"),
-        (&format!("GET http://{garbled}/"), &format!("{garbled}"), "its own log"),
-    ] {
-        let heard = ask(line);
-        assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");
-        for part in [what, remedy] {
-            assert!(heard.contains(part), "{part}: {heard}");
-        }
-        assert!(!heard.contains("ingress") && !heard.contains("region"), "{heard}");
-        assert!(!heard.contains("\"service\""), "{heard}");
-    }
-    service.join().unwrap();
-    let ours = ask("GET http://hello/");
-    assert!(ours.contains("ingress") && ours.contains("\"service\":\"hello\""), "{ours}");
-}
-
-#[test]
-fn where_an_app_is_told_of_the_proxy_a_web_page_gets_no_identity() {
-    let (ours, service) = service(vec![vec![(HEAD_END, OK)]]);
-    let proxy = proxy(ours, true);
-    let ask = |fields: &str| {
-        let mut app = app(&proxy);
-        write!(app, "GET http://hello/ HTTP/1.1\r\nHost: hello\r\n{fields}\r\n").unwrap();
-        app.shutdown(Shutdown::Write).unwrap();
-        read_until(&mut app, "")
-    };
-    for page in ["Origin: https://a.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
-        let refused = ask(page);
-        assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{refused}");
-        assert!(refused.contains("web page"), "{refused}");
-    }
-    assert!(ask("Sec-Fetch-Site: none\r\n").starts_with("HTTP/1.1 200"));
-    assert_eq!(service.join().unwrap().len(), 1);
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub(super) use connection::serve;
 mod h1_tests;
 
 #[cfg(test)]
+mod forward_tests;
+
+#[cfg(test)]
 mod fuzz_tests;
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ struct Side<'a> {
     upload: Decoding,
     /// The body waits for a word of the service.
     holding: Option<BoxFuture<'static, ()>>,
-    /// The response came before that word: the body is not going to be sent.
+    /// The response came before that word, and nothing of the body has come.
     unsent: bool,
     attention: Attention,
     keep_alive: bool,
@@ -280,8 +280,7 @@ impl AppSide for Side<'_> {
         if status == StatusCode::CONTINUE {
             self.holding = None;
         }
-        // RFC 9113 §8.6: there is no 101 on HTTP/2.
-        if self.asked.version == Version::Http11 && status != StatusCode::SWITCHING_PROTOCOLS {
+        if self.asked.version == Version::Http11 {
             fields::clean(head.headers_mut());
             let out = self.client.out.bytes();
             write_lines(out, &head);
@@ -301,7 +300,7 @@ impl AppSide for Side<'_> {
             None if ended => Framing::Length(0),
             None => Framing::UntilClose,
         };
-        self.unsent = self.holding.is_some();
+        self.unsent = self.holding.take().is_some();
         let shape = response::shape(
             (declared, head.status().as_u16()),
             self.asked,
@@ -363,6 +362,11 @@ impl AppSide for Side<'_> {
         let silent = read || held || self.upload.is_stalled();
         if silent && self.attention.watch(context, self.client, wanted).is_err() {
             return Poll::Ready(Reason::CANCEL);
+        }
+        if self.unsent && !self.client.buffer.is_empty() {
+            // An app need not wait (RFC 9110 §10.1.1), and the service may want it still.
+            self.unsent = false;
+            context.waker().wake_by_ref();
         }
         if self.is_answered() {
             if self.unsent {

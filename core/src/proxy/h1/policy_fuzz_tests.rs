@@ -89,8 +89,8 @@ fn expected(fields: &[&str]) -> Vec<String> {
         lines.push("TE: trailers".to_owned());
     }
     let offers: Vec<&str> = named(fields, "upgrade").collect();
-    // Of several offers the last decides.
-    let upgrades = offers.last().is_some_and(|last| *last != "h2c");
+    // An offer of h2c is answered over HTTP/1.1, whatever stands beside it.
+    let upgrades = !offers.is_empty() && !offers.contains(&"h2c");
     if options.contains(&"upgrade".to_owned()) && upgrades {
         lines.push("Connection: Upgrade".to_owned());
         lines.extend(offers.iter().map(|offer| format!("Upgrade: {offer}")));

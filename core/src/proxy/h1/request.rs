@@ -5,6 +5,7 @@ use crate::auth::IdToken;
 use crate::http1::{self, Framing, Known, RequestHead, TargetForm, Version, write_field};
 use crate::names::Target;
 use crate::proxy::policy::{AUTHORIZATION, Carry, SERVERLESS, carry};
+use crate::proxy::verdict::is_grpc;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -36,8 +37,7 @@ impl Asked {
         let method = head.method.in_buffer(buffer);
         let idempotent = [&b"GET"[..], b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"];
         let grpc = head.fields().iter().any(|field| {
-            field.known == Known::ContentType
-                && field.value.in_buffer(buffer).starts_with(b"application/grpc")
+            field.known == Known::ContentType && is_grpc(field.value.in_buffer(buffer))
         });
         Asked {
             head: method == b"HEAD",

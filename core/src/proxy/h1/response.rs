@@ -172,6 +172,9 @@ mod tests {
         let head = Asked { head: true, ..asked(Version::Http11) };
         let (out, shape) = answered(chunked, head);
         assert_eq!((out.as_str(), shape.framing), (chunked, Framing::None));
+        // RFC 9112 §6.1: a 204 has no such field.
+        let (out, shape) = answered(&chunked.replace("200 OK", "204 X"), asked(Version::Http11));
+        assert_eq!((out.as_str(), shape.framing), ("HTTP/1.1 204 X\r\n\r\n", Framing::None));
         let long = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
         assert_eq!(answered(long, head).0, long);
         let (out, _) = answered(long, Asked { keep_alive: true, ..asked(Version::Http10) });
@@ -189,7 +192,9 @@ mod tests {
         };
         assert_eq!(location("https://h.example/a?b"), "http://hello/a?b");
         assert_eq!(location("HTTP://H.EXAMPLE"), "http://hello");
-        for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example/"] {
+        assert_eq!(location("//h.example/"), "http://hello/");
+        for other in ["https://h.example.org/", "https://h.example:8443/", "/a", "//h.example.org/"]
+        {
             assert_eq!(location(other), other);
         }
     }

@@ -4,7 +4,7 @@ use super::h1_tests::{GET, HEAD_END, OK, Running, app, proxy, proxy_by, read_unt
 use crate::proxy::limits::{CONTINUE, HEAD_TIME, IDLE, LINGER, LOOK, TUNNEL_LINGER};
 use crate::proxy::testing::Hand;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -12,15 +12,6 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// A service that a test plays itself.
 fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
-}
-
-/// An address where nobody listens, and what keeps it from others meanwhile: it
-/// is that of one end of a connection.
-pub(super) fn nobody() -> (SocketAddr, [TcpStream; 2]) {
-    let listener = listener();
-    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other, address) = listener.accept().unwrap();
-    (address, [one, other])
 }
 
 pub(super) fn accepted(listener: &TcpListener) -> TcpStream {
@@ -178,6 +169,9 @@ fn an_app_that_leaves_behind_a_stalled_body_is_noticed_within_a_second() {
             // All of a body of unknown length may stand behind.
             clock.await_sleepers(1, LINGER);
             clock.pass(LINGER);
+        } else {
+            at_rest(&proxy);
+            clock.await_sleepers(0, LINGER);
         }
         let mut rest = Vec::new();
         service.read_to_end(&mut rest).unwrap();

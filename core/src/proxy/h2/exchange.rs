@@ -141,8 +141,10 @@ fn host(head: &Parts) -> Result<Cow<'_, str>, Failure> {
         let extended = head.extensions.get::<h2::ext::Protocol>().is_some();
         return Err(if extended { malformed() } else { ProxyError::Connect.into() });
     }
-    // RFC 9113 §8.3.1: the asterisk is the target of OPTIONS alone.
-    if head.method != Method::OPTIONS && head.uri.path() == "*" {
+    // RFC 9113 §8.3.1: a path begins with a slash, where the library lets a query
+    // stand alone, and the asterisk is the target of OPTIONS alone.
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    if !path.starts_with('/') && (path != "*" || head.method != Method::OPTIONS) {
         return Err(malformed());
     }
     // The library sees to their values, and lets the same one stand twice, which

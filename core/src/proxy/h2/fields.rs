@@ -4,7 +4,7 @@
 use crate::http1::Known;
 use crate::names::Target;
 use crate::proxy::policy::Carry;
-use crate::proxy::verdict::{is_invalid_token, relocated};
+use crate::proxy::verdict::{self, is_invalid_token, relocated};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The platform's own field for a token.
@@ -115,10 +115,9 @@ pub(super) fn says_invalid_token(fields: &HeaderMap) -> bool {
     challenges.any(|challenge| is_invalid_token(challenge.as_bytes()))
 }
 
-/// Whether a request is gRPC's, whose clients read `grpc-status` alone.
+/// Whether a request is gRPC's.
 pub(super) fn is_grpc(fields: &HeaderMap) -> bool {
-    let content = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    matches!(content.strip_prefix(b"application/grpc"), Some([] | [b'+' | b';' | b'-', ..]))
+    fields.get(header::CONTENT_TYPE).is_some_and(|value| verdict::is_grpc(value.as_bytes()))
 }
 
 #[cfg(test)]

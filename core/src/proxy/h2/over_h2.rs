@@ -5,13 +5,14 @@ use super::app::{AppSide, Halt};
 use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
 use super::intake::{Intake, reason_of};
+use crate::http1::{Framing, body_of_response};
 use crate::proxy::limits::INTERIM;
 use crate::proxy::pool::{BULK, Lease};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
-use http::Response;
 use http::header::CONTENT_LENGTH;
+use http::{Method, Response, StatusCode};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -91,6 +92,10 @@ fn poll_response(
         match response.poll_informational(context) {
             Poll::Ready(Some(Ok(head))) => {
                 *interim += 1;
+                // RFC 9113 §8.6: there is no 101 on HTTP/2.
+                if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Poll::Ready(Err(Reason::PROTOCOL_ERROR.into()));
+                }
                 if *interim > INTERIM {
                     return Poll::Ready(Err(Reason::ENHANCE_YOUR_CALM.into()));
                 }
@@ -176,7 +181,10 @@ impl Begun {
         let Begun { mut head, body, mut send, lease } = self;
         call.settle(&mut head);
         let mut download = Intake::new(body);
-        app.begin(head, &call.target, download.is_empty())?;
+        // Whatever the service still sends, some responses end with their head.
+        let (status, to_head) = (head.status().as_u16(), call.method == Method::HEAD);
+        let bodiless = body_of_response(Framing::UntilClose, status, to_head) == Framing::None;
+        app.begin(head, &call.target, bodiless || download.is_empty())?;
         let (mut downloaded, mut widened) = (false, false);
         let outcome = poll_fn(|context| {
             poll_upload(app, &mut send, context)?;

@@ -5,8 +5,9 @@ use super::world::{World, get, read, send, streams};
 use crate::net::{Tcp, TcpListener, TokioIo};
 use crate::proxy::Upstream;
 use bytes::Bytes;
-use h2::client;
+use futures_lite::AsyncReadExt;
 use h2::server::{Builder, SendResponse};
+use h2::{Reason, client};
 use http::{Request, Response};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -149,6 +150,89 @@ fn tiny_messages_to_a_slow_reader_do_not_kill_the_connection() {
         let body = read(response.body_mut()).await.unwrap();
         assert_eq!(body.len(), MESSAGES * 7);
     });
+}
+
+#[test]
+fn tiny_messages_to_a_slow_service_do_not_kill_the_apps_connection() {
+    let world = World::new(Upstream::Http2);
+    const MESSAGES: usize = 50_000;
+    world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        // The app runs ahead while nobody reads.
+        for _ in 0..1000 {
+            futures_lite::future::yield_now().await;
+        }
+        let body = read(&mut request.into_body()).await.unwrap();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_data(body.len().to_string().into(), true).unwrap();
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").body(()).unwrap();
+        let (response, mut upload) = app.send_request(request, false).unwrap();
+        for _ in 0..MESSAGES {
+            send(&mut upload, Bytes::from_static(b"seven b")).await.unwrap();
+        }
+        upload.send_data(Bytes::new(), true).unwrap();
+        let heard = read(response.await.unwrap().body_mut()).await.unwrap();
+        assert_eq!(heard, (MESSAGES * 7).to_string().into_bytes());
+    });
+}
+
+/// How a body ends that its app breaks off, as a service of this version sees it:
+/// what has come of it, and whether it seems whole.
+fn broken_off(upstream: Upstream, http2: bool) -> (Vec<u8>, bool) {
+    let world = World::new(upstream);
+    let (seen, sees) = async_channel::unbounded();
+    let tell = seen.clone();
+    world.listen("hello", false, move |mut tcp: Tcp| {
+        let tell = tell.clone();
+        async move {
+            let mut heard = super::world::hear(&mut tcp, "part").await.into_bytes();
+            tell.send((Vec::new(), false)).await.unwrap();
+            let _ = tcp.read_to_end(&mut heard).await;
+            let whole = heard.ends_with(b"0\r\n\r\n");
+            tell.send((b"part".to_vec(), whole)).await.unwrap();
+        }
+    });
+    if upstream == Upstream::Http2 {
+        world.service("hello", move |request, _respond: SendResponse<Bytes>| {
+            let seen = seen.clone();
+            async move {
+                let mut body = request.into_body();
+                let part = body.data().await.unwrap().unwrap();
+                seen.send((Vec::new(), false)).await.unwrap();
+                let whole = read(&mut body).await.is_ok();
+                seen.send((part.to_vec(), whole)).await.unwrap();
+            }
+        });
+    }
+    world.run(async {
+        if http2 {
+            let mut app = world.app().await;
+            let request = Request::post("http://hello/").body(()).unwrap();
+            let (response, mut upload) = app.send_request(request, false).unwrap();
+            upload.send_data(Bytes::from_static(b"part"), false).unwrap();
+            sees.recv().await.unwrap();
+            upload.send_reset(Reason::CANCEL);
+            drop(response);
+        } else {
+            let mut app = super::http1_apps::connected(&world).await;
+            let head = "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\n";
+            super::world::say(&mut app, &format!("{head}4\r\npart\r\n")).await;
+            sees.recv().await.unwrap();
+        }
+        sees.recv().await.unwrap()
+    })
+}
+
+#[test]
+fn a_body_that_is_broken_off_is_never_a_whole_one() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        for http2 in [true, false] {
+            let seen = broken_off(upstream, http2);
+            assert_eq!(seen, (b"part".to_vec(), false), "{upstream:?} {http2}");
+        }
+    }
 }
 
 /// Two ends of one connection.

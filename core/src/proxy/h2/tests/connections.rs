@@ -4,6 +4,7 @@ use super::http1_apps::{CLOSE, ask};
 use super::world::{World, get, streams};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
+use crate::proxy::testing::refusing;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, SendStream};
@@ -218,9 +219,8 @@ fn a_connection_that_dies_in_a_body_resets_the_app() {
 #[test]
 fn a_service_that_cannot_be_reached_fails_everyone_who_waits() {
     let world = World::new(Upstream::Http2);
-    let closed = crate::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    world.lead("hello", closed.local_addr().unwrap(), false);
-    drop(closed);
+    let (closed, _kept) = refusing();
+    world.lead("hello", closed, false);
     world.run(async {
         let app = world.app().await;
         let mut responses = Vec::new();

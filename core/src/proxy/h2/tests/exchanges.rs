@@ -88,6 +88,26 @@ fn trailers_only_stays_so() {
 }
 
 #[test]
+fn what_has_no_body_ends_with_its_head_whatever_follows() {
+    let world = World::new(Upstream::Http2);
+    world.service("hello", |request, mut respond: SendResponse<Bytes>| async move {
+        let status = request.uri().path().trim_start_matches('/').parse::<u16>().unwrap();
+        let head = Response::builder().status(status).header("x-kept", "1").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        // The proxy may have heard enough.
+        let _ = stream.send_data(Bytes::from_static(b"poison"), true);
+    });
+    for (method, status) in [(Method::GET, 204), (Method::GET, 304), (Method::HEAD, 200)] {
+        let mut request = get(&format!("http://hello/{status}"));
+        *request.method_mut() = method;
+        let heard = world.run(world.ask(request, None));
+        assert_eq!((heard.status(), heard.field("x-kept")), (status, Some("1")));
+        assert!(heard.bare && heard.body.is_empty(), "{status}");
+    }
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+}
+
+#[test]
 fn large_trailers_pass() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
@@ -96,6 +116,30 @@ fn large_trailers_pass() {
     });
     let heard = world.run(world.ask(get("http://hello/"), None));
     assert_eq!(heard.trailers.unwrap()["x-large"].len(), 64 * 1024);
+}
+
+#[test]
+fn large_heads_and_trailers_of_an_app_pass() {
+    let world = World::new(Upstream::Http2);
+    let large = "x".repeat(64 * 1024);
+    let expected = large.clone();
+    world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+        let expected = expected.clone();
+        async move {
+            let (head, mut body) = request.into_parts();
+            assert_eq!(head.headers["x-large"], expected.as_str());
+            read(&mut body).await.unwrap();
+            assert_eq!(body.trailers().await.unwrap().unwrap()["x-large"], expected.as_str());
+            respond.send_response(ok(), true).unwrap();
+        }
+    });
+    world.run(async {
+        let mut app = world.app().await;
+        let request = Request::post("http://hello/").header("x-large", &large).body(()).unwrap();
+        let (response, mut stream) = app.send_request(request, false).unwrap();
+        stream.send_trailers(fields(&[("x-large", &large)])).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+    });
 }
 
 #[test]
@@ -338,22 +382,27 @@ fn interim_responses_without_end_are_a_bad_gateway() {
 }
 
 #[test]
-fn an_asterisk_is_the_target_of_options_alone() {
+fn a_path_begins_with_a_slash_but_for_the_asterisk_of_options() {
     let world = World::new(Upstream::Http2);
     world.service("hello", |_, mut respond: SendResponse<Bytes>| async move {
         respond.send_response(ok(), true).unwrap();
     });
-    let ask = |method: Method| {
+    let ask = |method: Method, path: &str| {
         world.run(async {
-            let uri = Uri::builder().scheme("http").authority("hello").path_and_query("*");
+            let uri = Uri::builder().scheme("http").authority("hello").path_and_query(path);
             let mut request = get("http://hello/");
             (*request.method_mut(), *request.uri_mut()) = (method, uri.build().unwrap());
             let mut app = world.app().await;
             Heard::all(app.send_request(request, true).unwrap().0).await
         })
     };
-    assert_eq!(ask(Method::OPTIONS).unwrap().status(), 200);
-    assert_eq!(ask(Method::GET).unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+    assert_eq!(ask(Method::OPTIONS, "*").unwrap().status(), 200);
+    assert_eq!(ask(Method::GET, "*").unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
+    // To a service of HTTP/1.1 it would be no request.
+    for (method, path) in [(Method::GET, "?x"), (Method::OPTIONS, "?x")] {
+        let error = ask(method, path).unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR), "{path}");
+    }
 }
 
 #[test]

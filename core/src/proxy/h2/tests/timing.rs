@@ -8,8 +8,8 @@ use crate::proxy::limits::{CONTINUE, IDLE, LINGER, LOOK};
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use h2::Reason;
 use h2::server::{Builder, SendResponse};
+use h2::{Reason, SendStream};
 use http::{Request, Response};
 use std::time::Duration;
 
@@ -68,6 +68,50 @@ fn a_connection_that_is_too_old_by_the_wall_clock_is_not_used_again() {
         assert_eq!(world.ask(get("http://hello/"), None).await.status(), 200);
         assert_eq!(world.counters.upstream_connections.get(), 3);
     });
+}
+
+/// While a stream is open a silent connection is pinged, and one that does not
+/// answer has died, whatever TCP thinks of it.
+#[test]
+fn a_connection_whose_peer_has_fallen_silent_ends_with_its_ping() {
+    const PING: Duration = Duration::from_secs(30);
+    const PONG: Duration = Duration::from_secs(20);
+    let clock = Hand::new();
+    let world = World::by(clock.clone(), Upstream::Http2);
+    let (seen, sees) = async_channel::bounded(1);
+    world.listen("hello", false, move |tcp: Tcp| {
+        let seen = seen.clone();
+        async move {
+            let mut connection = Builder::new().handshake(TokioIo::new(tcp)).await.unwrap();
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let _: SendStream<Bytes> = respond.send_response(Response::new(()), true).unwrap();
+            let open = connection.accept().await.unwrap().unwrap();
+            seen.send(()).await.unwrap();
+            // Nobody reads on: the host is gone.
+            std::future::pending::<()>().await;
+            drop((connection, open));
+        }
+    });
+    world.run(async {
+        let mut app = connected(&world).await;
+        say(&mut app, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+        reply(&mut app, "\r\n\r\n").await;
+        // The sweep of the pools sleeps as long as a ping waits for its turn.
+        clock.until_sleepers(2, PING).await;
+        clock.pass(PING);
+        clock.until_sleepers(2, PING).await;
+        assert_eq!(clock.sleepers(PONG), 0, "without a stream nothing is asked");
+        say(&mut app, "POST / HTTP/1.1\r\nHost: hello\r\nContent-Length: 0\r\n\r\n").await;
+        sees.recv().await.unwrap();
+        clock.pass(PING);
+        clock.until_sleepers(1, PONG).await;
+        clock.pass(PONG - MOMENT);
+        at_rest(&world).await;
+        clock.pass(MOMENT);
+        let heard = reply(&mut app, "\r\n\r\n").await;
+        assert!(heard.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{heard}");
+    });
+    assert_eq!(world.counters.upstream_connections.get(), 1);
 }
 
 /// A service that tells when a request has come and why it was cancelled.

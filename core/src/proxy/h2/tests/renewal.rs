@@ -1,0 +1,173 @@
+//! What is sent once more with a new token and what is not, and that none goes out
+//! in the clear, whichever versions meet.
+
+use super::http1_apps::{CLOSE, ask};
+use super::world::{World, fields, get, hear, read, say, send, token};
+use crate::net::Tcp;
+use crate::proxy::Upstream;
+use bytes::Bytes;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use h2::server::SendResponse;
+use http::{Request, Response};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const INVALID: &str = "Bearer error=\"invalid_token\"";
+
+/// What the service says of the old token, by the path that is asked for.
+fn verdict(path: &str) -> (u16, &'static str) {
+    match path {
+        "/forbidden" => (403, INVALID),
+        "/realm" => (401, "Bearer realm=\"app\""),
+        "/basic" => (401, "Basic realm=\"app\""),
+        _ => (401, INVALID),
+    }
+}
+
+/// A service over TLS, of this version, that says so to `Bearer old` alone, once it
+/// has read the body; how many requests it has heard.
+fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = heard.clone();
+    if upstream == Upstream::Http2 {
+        world.tls_service("hello", move |request, mut respond: SendResponse<Bytes>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                let (head, mut body) = request.into_parts();
+                let _ = read(&mut body).await;
+                let mut response = Response::new(());
+                if head.headers["authorization"] == "Bearer old" {
+                    let (status, challenge) = verdict(head.uri.path());
+                    *response.status_mut() = status.try_into().unwrap();
+                    *response.headers_mut() = fields(&[("www-authenticate", challenge)]);
+                }
+                // The app may not be interested.
+                let _ = respond.send_response(response, true);
+            }
+        });
+        return heard;
+    }
+    let acceptor = world.acceptor(&[b"http/1.1"]);
+    world.listen("hello", true, move |tcp: Tcp| {
+        let (acceptor, count) = (acceptor.clone(), count.clone());
+        async move {
+            let mut tls = acceptor.accept(tcp).await.unwrap();
+            let (mut text, mut piece) = (Vec::new(), [0; 64 * 1024]);
+            while let Ok(1..) = tls.read(&mut piece[..1]).await {
+                text.push(piece[0]);
+                if !text.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+                let head = String::from_utf8(std::mem::take(&mut text)).unwrap().to_lowercase();
+                let length = head.split_once("content-length: ").map_or("0", |(_, rest)| rest);
+                let mut left: usize = length.lines().next().unwrap().parse().unwrap();
+                while left > 0 {
+                    left -= tls.read(&mut piece[..left.min(64 * 1024)]).await.unwrap();
+                }
+                let (status, challenge) = match head.contains("\r\nauthorization: bearer old\r\n") {
+                    true => verdict(head.split(' ').nth(1).unwrap()),
+                    false => (200, "none"),
+                };
+                let answer = format!("HTTP/1.1 {status} X\r\nWWW-Authenticate: {challenge}\r\n");
+                let answer = format!("{answer}Content-Length: 0\r\n\r\n");
+                tls.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    heard
+}
+
+/// The status that an app of either version gets for this.
+fn status(
+    world: &World,
+    http2: bool,
+    path: &str,
+    own: &[(&'static str, &str)],
+    length: usize,
+) -> u16 {
+    if http2 {
+        return world.run(async {
+            let mut app = world.app().await;
+            let mut request = Request::post(format!("http://hello{path}")).body(()).unwrap();
+            *request.headers_mut() = fields(own);
+            let size = length.into();
+            request.headers_mut().insert("content-length", size);
+            let (response, mut stream) = app.send_request(request, length == 0).unwrap();
+            if length > 0 {
+                send(&mut stream, vec![7; length].into()).await.unwrap();
+                stream.send_data(Bytes::new(), true).unwrap();
+            }
+            response.await.unwrap().status().as_u16()
+        });
+    }
+    let own: String = own.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("POST {path} HTTP/1.1\r\n{own}Content-Length: {length}\r\n{CLOSE}");
+    let heard = world.run(ask(world, &(head + &"7".repeat(length))));
+    heard.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn only_a_refused_token_of_ours_is_renewed_and_only_what_was_kept_is_sent_again() {
+    const OWN: &[(&str, &str)] =
+        &[("authorization", "Bearer old"), ("x-serverless-authorization", "Bearer a.b.c")];
+    for (upstream, http2) in [
+        (Upstream::Http1, false),
+        (Upstream::Http1, true),
+        (Upstream::Http2, false),
+        (Upstream::Http2, true),
+    ] {
+        let world = World::new(upstream);
+        let heard = service(&world, upstream);
+        for (path, own, length, expected, requests) in [
+            ("/", &[][..], 0, 200, 2),
+            ("/", &[], 60_000, 200, 2),
+            ("/", &[], 70_000, 401, 1),
+            ("/", OWN, 0, 401, 1),
+            ("/forbidden", &[], 0, 403, 1),
+            ("/realm", &[], 0, 401, 1),
+            ("/basic", &[], 0, 401, 1),
+        ] {
+            *world.tokens.ready.lock().unwrap() = token("old");
+            *world.tokens.next.lock().unwrap() = token("new");
+            heard.store(0, Ordering::Relaxed);
+            let got = status(&world, http2, path, own, length);
+            let case = format!("{upstream:?} {http2} {path} {own:?} {length}");
+            assert_eq!((got, heard.load(Ordering::Relaxed)), (expected, requests), "{case}");
+            let is_left = world.tokens.next.lock().unwrap().is_some();
+            assert_eq!(is_left, requests == 1, "{case}");
+        }
+    }
+}
+
+#[test]
+fn none_goes_out_in_the_clear() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        let world = World::new(upstream);
+        *world.tokens.ready.lock().unwrap() = token("ours");
+        let (heard, hears) = async_channel::unbounded();
+        let tell = heard.clone();
+        world.listen("hello", false, move |mut tcp: Tcp| {
+            let tell = tell.clone();
+            async move {
+                tell.send(hear(&mut tcp, "\r\n\r\n").await).await.unwrap();
+                say(&mut tcp, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        });
+        if upstream == Upstream::Http2 {
+            world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+                let heard = heard.clone();
+                async move {
+                    heard.send(format!("{:?}", request.headers())).await.unwrap();
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            });
+        }
+        assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+        world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        for _ in 0..2 {
+            let head = world.run(hears.recv()).unwrap().to_lowercase();
+            assert!(!head.contains("authorization") && !head.contains("ours"), "{head}");
+        }
+    }
+}
