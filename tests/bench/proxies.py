@@ -117,7 +117,7 @@ daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{nam
 events {{ worker_connections 8192; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 1h;
-  client_max_body_size 0; client_body_buffer_size 64k; client_body_temp_path {folder}/{name}.body;
+  client_header_timeout 1h; client_max_body_size 0; client_body_buffer_size 64k; client_body_temp_path {folder}/{name}.body;
   proxy_temp_path {folder}/{name}.proxy; fastcgi_temp_path {folder}/{name}.f;
   uwsgi_temp_path {folder}/{name}.u; scgi_temp_path {folder}/{name}.s;
   {rest}

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ static void take(int set, int listener, SSL_CTX *tls) {
 
 /* What has come: a part of a handshake, a request as one record, or the end. */
 static void serve(SSL *tls) {
+    /* What another connection has left there would be taken for an end of this one. */
+    ERR_clear_error();
     int count = SSL_read(tls, bytes, sizeof bytes);
     if (count > 4 && memcmp(bytes + count - 4, "\r\n\r\n", 4) == 0) {
         need(SSL_write(tls, answer, sizeof answer - 1) == sizeof answer - 1, "to the proxy");
