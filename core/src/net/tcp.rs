@@ -218,9 +218,10 @@ impl AsyncWrite for Tcp {
         if let [bytes] = slices {
             return self.poll_write(context, bytes);
         }
+        // Of what is not even tried, nothing says that there is no room for it.
+        let slices = &slices[..slices.len().min(MOST_SLICES)];
         let size = slices.iter().map(|slice| slice.len()).sum();
         self.poll_send(context, size, |stream| {
-            let slices = &slices[..slices.len().min(MOST_SLICES)];
             let mut nothing = SendAncillaryBuffer::default();
             Ok(sendmsg(stream, slices, &mut nothing, SendFlags::NOSIGNAL)?)
         })
@@ -275,6 +276,20 @@ mod tests {
         let connect = |_| std::net::TcpStream::connect_timeout(&address, patience);
         let waiting: io::Result<Vec<_>> = (0..400).map(connect).collect();
         assert!(waiting.is_ok(), "{waiting:?}");
+    }
+
+    #[test]
+    fn more_pieces_than_the_kernel_takes_at_once_go_one_part_after_the_other() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let mut client = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            let (pieces, mut sent) = (vec![IoSlice::new(b"x"); 3 * MOST_SLICES], 0);
+            while sent < pieces.len() {
+                sent += client.write_vectored(&pieces[sent..]).await.unwrap();
+            }
+            server.read_exact(&mut [0; 3 * MOST_SLICES]).await.unwrap();
+        });
     }
 
     #[test]

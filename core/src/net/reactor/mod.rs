@@ -45,6 +45,10 @@ const BATCH: usize = 256;
 /// How many tasks of new work are woken in a turn. Between 4 and 64 the cost of
 /// a request is level; without a bound it is a quarter more at 1,000 connections.
 const NEW: usize = 16;
+/// More than that are woken where they are less than one in so many of those that
+/// wait: a task that other news wakes first keeps its place and takes another one,
+/// and the places must not pile up.
+const CROWD: usize = 64;
 /// The key of the bell. Sockets have smaller ones.
 const BELL: u64 = u64::MAX;
 
@@ -185,7 +189,8 @@ impl Reactor {
                 }
             }
         }
-        wakers.extend(later.drain(..later.len().min(NEW)));
+        let few = NEW.max(later.len() / CROWD).min(later.len());
+        wakers.extend(later.drain(..few));
         let turn = if later.is_empty() { Turn::Had } else { Turn::More };
         drop(lead);
         self.timers.ended(wakers);
@@ -220,6 +225,9 @@ impl Sources {
 fn place(key: u64) -> usize {
     (key & u64::from(u32::MAX)) as usize
 }
+
+#[cfg(test)]
+mod rank_tests;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! is lost here is a test that never ends, so each has a limit that says so.
 
 use super::source::{Direction, Rank, Source};
-use super::{NEW, Reactor, Sleep};
+use super::{Reactor, Sleep};
 use crate::net::{Executing, Tasks, Tcp, TcpListener};
 use crate::sys::Edge;
 use crate::telemetry::Log;
@@ -159,71 +159,6 @@ fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     drop(copy);
     reactor.leave(&after);
     assert_eq!(reactor.sources().places.len(), 1);
-}
-
-/// What is known of a socket, the socket and its peer.
-type Reading = (Arc<Source>, [UnixDatagram; 2]);
-
-/// Pairs of sockets, of which the first is in `reactor` with the rank that its
-/// place says, and its reader waits; and who has been woken.
-fn waiting<R: Fn(usize) -> Rank>(
-    reactor: &Arc<Reactor>,
-    ranks: (usize, R),
-) -> (Vec<Reading>, mpsc::Receiver<Rank>) {
-    let ((count, rank), (send, woken)) = (ranks, mpsc::channel());
-    let one = |at| {
-        let (ours, peer) = UnixDatagram::pair().unwrap();
-        let source = reactor.enter(ours.as_fd(), true, rank(at)).unwrap();
-        let waker = Waker::from(Arc::new(Tells(rank(at), send.clone())));
-        assert!(source.poll(Direction::Read, &mut Context::from_waker(&waker)).is_pending());
-        (source, [ours, peer])
-    };
-    ((0..count).map(one).collect(), woken)
-}
-
-/// A task that says which one it is when it is woken.
-struct Tells(Rank, mpsc::Sender<Rank>);
-
-impl std::task::Wake for Tells {
-    fn wake(self: Arc<Self>) {
-        self.1.send(self.0).unwrap();
-    }
-}
-
-#[test]
-fn new_work_begins_a_little_at_a_time_and_behind_what_is_under_way() {
-    let reactor = Reactor::new().unwrap();
-    let rank = |at| if at <= NEW { Rank::New } else { Rank::UnderWay };
-    let (sources, woken) = waiting(&reactor, (NEW + 2, rank));
-    sources.iter().for_each(|(_, [_, peer])| assert_eq!(peer.send(b"x").unwrap(), 1));
-    let turn = |may_wait| {
-        let mut wakers = Vec::new();
-        let turn = reactor.turn(&mut wakers, || may_wait, || ());
-        wakers.into_iter().for_each(Waker::wake);
-        (turn, woken.try_iter().collect::<Vec<_>>())
-    };
-    let (left_over, first) = turn(false);
-    assert_eq!((left_over, first[0]), (super::Turn::More, Rank::UnderWay));
-    assert_eq!(first[1..], [Rank::New; NEW]);
-    // Nothing more comes: a turn that waited would not end.
-    assert_eq!(turn(true), (super::Turn::Had, vec![Rank::New]));
-    assert_eq!(turn(false), (super::Turn::Had, vec![]));
-    sources.iter().for_each(|(source, _)| reactor.leave(source));
-}
-
-#[test]
-fn new_work_outside_an_engine_is_all_begun_too() {
-    let outside = super::outside::reactor().unwrap();
-    let (sources, woken) = waiting(&outside, (3 * NEW, |_| Rank::New));
-    {
-        // All of it comes before anybody looks.
-        let _lead = outside.lead.lock().unwrap();
-        sources.iter().for_each(|(_, [_, peer])| assert_eq!(peer.send(b"x").unwrap(), 1));
-    }
-    for _ in &sources {
-        assert_eq!(woken.recv_timeout(LIMIT).unwrap(), Rank::New);
-    }
-    sources.iter().for_each(|(source, _)| outside.leave(source));
 }
 
 #[test]

@@ -33,11 +33,29 @@ impl Scratch {
 
     /// Leaves it to a request to come.
     pub(super) fn give_back(mut self: Box<Scratch>) {
+        // What a broken-off request has left of its body is nobody's.
+        self.upload.clear();
         self.upload.trim();
         SPARES.with_borrow_mut(|spares| {
             if spares.len() < SPARE {
                 spares.push(self);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_body_that_was_broken_off_is_not_kept() {
+        let mut scratch = Scratch::lend();
+        scratch.upload.keep(true);
+        scratch.upload.bytes().resize(100_000, 0);
+        scratch.give_back();
+        let mut next = Scratch::lend();
+        assert_eq!((next.upload.left(), next.upload.is_kept()), (0, false));
+        assert_eq!(next.upload.bytes().capacity(), 0);
     }
 }

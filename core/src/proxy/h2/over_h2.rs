@@ -163,8 +163,10 @@ fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop 
     // RFC 9113 §6.8: a stream above the last one that GOAWAY names was not
     // processed either; the library reports GOAWAY for those alone.
     let unprocessed = error.is_go_away() && error.is_remote();
-    let again =
-        if unprocessed || reused && call.method.is_idempotent() { Again::Once } else { Again::No };
+    // Nobody but we ourselves, who have heard some of a response, ends a stream so.
+    let heard = !error.is_go_away() && error.reason().is_some();
+    let stale = reused && !heard && call.method.is_idempotent();
+    let again = if unprocessed || stale { Again::Once } else { Again::No };
     Stop { failure, again }
 }
 

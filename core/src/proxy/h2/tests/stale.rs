@@ -143,6 +143,29 @@ fn what_is_under_way_on_a_connection_that_goes_away_finishes() {
     }
 }
 
+/// The connection was used before, but it is not dead: something has come.
+#[test]
+fn what_the_proxy_itself_refuses_of_a_response_is_not_asked_for_again() {
+    let world = World::new(Upstream::Http2);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    world.service("hello", move |_, mut respond: SendResponse<Bytes>| {
+        let switches = counted.fetch_add(1, Ordering::Relaxed) > 0;
+        async move {
+            if switches {
+                let switched = Response::builder().status(101).body(()).unwrap();
+                respond.send_informational(switched).unwrap();
+            }
+            // The proxy may have left by now.
+            let _ = respond.send_response(Response::new(()), true);
+        }
+    });
+    for status in [200, 502] {
+        assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), status);
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+}
+
 /// A part of a body that is no longer kept must never arrive as all of it.
 #[test]
 fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
