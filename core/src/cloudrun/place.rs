@@ -74,7 +74,9 @@ impl Place {
                     "the metadata server's {what}, {answer:?}, is not one; {THIS_PASSES}"
                 )),
                 Err(fault) if fault.is_final() => {
-                    self.trouble(format!("no {what}: {fault}; or set --region and --project"));
+                    self.trouble(format!(
+                        "no {what}: {fault}; --region and --project may say it instead"
+                    ));
                 }
                 Err(fault) => self.trouble(format!("no {what}: {fault}; {THIS_PASSES}")),
             }
