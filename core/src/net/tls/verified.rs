@@ -3,7 +3,8 @@
 //! a quarter of a handshake's computing.
 //!
 //! What is believed again is the same name with the same certificates, byte by
-//! byte, under the same roots, for ten seconds in which none of them ends.
+//! byte, under the same roots, for ten seconds in which none of them ends. The
+//! first connection pays for that: its chain is verified for both ends of them.
 //! Nothing else is in a verification: there are no revocation lists, and a
 //! stapled OCSP response is not looked at. That the peer has the certificate's
 //! key is proven in each handshake as before (RFC 8446 §4.4.3). A resumed
