@@ -281,7 +281,7 @@ impl AppSide for Side<'_> {
             self.holding = None;
         }
         if self.asked.version == Version::Http11 {
-            fields::clean(head.headers_mut());
+            fields::clean_interim(head.headers_mut());
             let out = self.client.out.bytes();
             write_lines(out, &head);
             out.extend_from_slice(b"\r\n");

@@ -1,7 +1,7 @@
 //! The response as the app gets it.
 
 use super::request::Asked;
-use crate::http1::{Framing, Known, ResponseHead, Version, body_of_response, write_field};
+use crate::http1::{Field, Framing, Known, ResponseHead, Version, body_of_response, write_field};
 use crate::names::Target;
 use crate::proxy::verdict::{is_invalid_token, relocated};
 
@@ -88,7 +88,10 @@ fn write_fields(
     out.push(b' ');
     out.extend_from_slice(head.reason.in_buffer(buffer));
     out.extend_from_slice(b"\r\n");
-    for field in head.fields().iter().filter(|field| !field.hop) {
+    // RFC 9110 §8.6: an interim response has no length to speak of.
+    let lengthless = head.status < 200;
+    let passes = |field: &&Field| !(field.hop || lengthless && field.known == Known::ContentLength);
+    for field in head.fields().iter().filter(passes) {
         let (name, value) = (field.name.in_buffer(buffer), field.value.in_buffer(buffer));
         match field.known {
             Known::Location => {

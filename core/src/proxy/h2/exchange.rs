@@ -255,7 +255,7 @@ impl Reply {
 
     /// Passes an interim response on (RFC 9110 §15.2).
     pub(super) fn inform(&mut self, mut head: Response<()>) {
-        fields::clean(head.headers_mut());
+        fields::clean_interim(head.headers_mut());
         // An app that has gone is noticed elsewhere.
         let _ = self.respond.send_informational(head);
     }

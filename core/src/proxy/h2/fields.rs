@@ -64,6 +64,13 @@ pub(in crate::proxy) fn clean(fields: &mut HeaderMap) -> Present {
     present
 }
 
+/// The same for an interim response, which has no length to speak of (RFC 9110
+/// §8.6): the library would take it for the final one's.
+pub(in crate::proxy) fn clean_interim(fields: &mut HeaderMap) {
+    clean(fields);
+    fields.remove(header::CONTENT_LENGTH);
+}
+
 fn remove_nominated(fields: &mut HeaderMap) {
     let nominated: Vec<HeaderName> = fields
         .get_all(header::CONNECTION)

@@ -11,14 +11,14 @@ use http::{HeaderMap, Request, Response};
 use std::future::poll_fn;
 
 /// A service of this version whose interim and final responses have fields that
-/// concern its connection alone.
+/// concern its connection alone, the interim one a length as well.
 fn service(world: &World, upstream: Upstream) {
     if upstream == Upstream::Http1 {
         world.listen("hello", false, |mut tcp: Tcp| async move {
             hear(&mut tcp, "\r\n\r\n").await;
             let hop = "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: gzip\r\n\
                        Proxy-Authenticate: Basic\r\nLink: x\r\n";
-            let early = format!("HTTP/1.1 103 Early Hints\r\n{hop}\r\n");
+            let early = format!("HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n{hop}\r\n");
             say(&mut tcp, &format!("{early}HTTP/1.1 204 No Content\r\n{hop}\r\n")).await;
         });
         return;
@@ -29,7 +29,9 @@ fn service(world: &World, upstream: Upstream) {
             *head.headers_mut() = fields(&[("proxy-authenticate", "Basic"), ("link", "x")]);
             head
         };
-        respond.send_informational(of(103)).unwrap();
+        let mut early = of(103);
+        early.headers_mut().insert("content-length", 3.into());
+        respond.send_informational(early).unwrap();
         respond.send_response(of(204), true).unwrap();
     });
 }
