@@ -140,7 +140,8 @@ def reader(init):
         shell.wait_for(r"Stopped[^\r\n]*cat[\r\n]+PROMPT> ")
         states = lambda: [state(pid) for pid in descendants(shell.pid)]
         shell.type_in("bg\n")
-        shell.wait_for(r"cat &[\r\n]+PROMPT> ")
+        # It may stop before the shell asks for the next command, which tells of it first.
+        shell.wait_for(r"cat &[\r\n]+(\[1\]\+ +Stopped[^\r\n]*[\r\n]+)?PROMPT> ")
         until("both stop", lambda: states() == ["T", "T"])
         shell.type_in("fg\n")
         shell.until_in_front("cat")
