@@ -37,7 +37,6 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
 }
 
 mod datagrams;
-mod epoll;
 mod fork;
 #[cfg(feature = "cli")]
 mod inherited;
@@ -50,7 +49,6 @@ mod socket;
 pub(crate) use datagrams::{
     MOST as MOST_DATAGRAMS, Slot, force_receive_buffer, receive_many, send_many,
 };
-pub(crate) use epoll::{Bell, Edge, Edges, Epoll};
 #[cfg(feature = "cli")]
 pub(crate) use fork::Pid;
 pub(crate) use fork::{claim_process, forget, forked_from, remember};

@@ -80,7 +80,9 @@ impl Executing {
 
     /// Runs tasks on the calling thread until `until` ends.
     pub fn run<T>(&self, until: impl Future<Output = T>) -> T {
-        self.reactor.block_on(self.executor.run(until))
+        // One task after the other, and not by `Executor::run`: that moves each
+        // through a second queue, which is for threads that steal from each other.
+        self.reactor.run(until, || self.executor.try_tick(), || self.executor.tick())
     }
 }
 

@@ -13,6 +13,7 @@
 //! Outside the threads of an engine, as in `runsd explain`, sockets are entered
 //! in a set that the process keeps, and async-io watches that set.
 
+mod epoll;
 mod outside;
 mod park;
 mod sleep;
@@ -25,7 +26,7 @@ pub(super) use source::{Direction, Rank};
 pub(super) use watched::Watched;
 
 use super::ours::Ours;
-use crate::sys::{Bell, Edges, Epoll};
+use epoll::{Bell, Epoll, Room};
 use park::Parked;
 use source::Source;
 use std::cell::RefCell;
@@ -34,14 +35,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
 use timers::Timers;
 
-/// Edges taken from the kernel at once: more wait for the next turn.
-const BATCH: usize = 256;
 /// How many tasks of new work are woken in a turn. Between 4 and 64 the cost of
 /// a request is level; without a bound it is a quarter more at 1,000 connections.
 const NEW: usize = 16;
@@ -58,19 +57,13 @@ pub(super) struct Reactor {
     bell: Ours<Bell>,
     sources: Mutex<Sources>,
     timers: Timers,
-    /// Held by the thread that waits, of which there is one at a time.
-    lead: Mutex<Lead>,
+    /// Held by the thread that waits, of which there is one at a time: tasks of
+    /// new work that wait for their turn.
+    lead: Mutex<VecDeque<Waker>>,
     /// A thread waits, or is about to, for as long as the timers say.
     waiting: AtomicBool,
     /// The threads that are here, waiting or not.
     threads: Mutex<Vec<Arc<Parked>>>,
-}
-
-/// What the thread that waits needs.
-struct Lead {
-    changes: Edges,
-    /// Tasks of new work that wait for their turn.
-    later: VecDeque<Waker>,
 }
 
 /// The sockets, by the lower half of their keys; the upper one tells those
@@ -105,8 +98,8 @@ impl Reactor {
             set: Ours::new(set),
             bell: Ours::new(bell),
             sources: Mutex::default(),
-            timers: Timers::default(),
-            lead: Mutex::new(Lead { changes: Edges::new(BATCH), later: VecDeque::new() }),
+            timers: Timers::new(),
+            lead: Mutex::default(),
             waiting: AtomicBool::new(false),
             threads: Mutex::default(),
         }))
@@ -166,25 +159,30 @@ impl Reactor {
         before: impl FnOnce() -> bool,
         after: impl FnOnce(),
     ) -> Turn {
-        let mut lead = match self.lead.try_lock() {
+        let mut later = match self.lead.try_lock() {
             Ok(lead) => lead,
-            Err(TryLockError::Poisoned(lead)) => lead.into_inner(),
+            Err(TryLockError::Poisoned(later)) => later.into_inner(),
             Err(TryLockError::WouldBlock) => return Turn::Taken,
         };
-        let Lead { changes, later } = &mut *lead;
         let wait = before() && later.is_empty();
-        self.waiting.store(wait, SeqCst);
-        let limit = if wait { self.timers.next() } else { Some(Duration::ZERO) };
-        let waited = self.set.wait(changes, limit);
-        self.waiting.store(false, SeqCst);
+        let limit = if wait {
+            self.waiting.store(true, SeqCst);
+            self.timers.next()
+        } else {
+            Some(Duration::ZERO)
+        };
+        let mut room = Room::new();
+        let found = self.set.wait(&mut room, limit);
+        // Who still sees that it waited rings once in vain.
+        self.waiting.store(false, Release);
         after();
-        if waited.is_ok() {
+        if let Ok(found) = found {
             let sources = self.sources();
-            for change in changes.iter() {
+            for change in found {
                 if let Some(source) = sources.at(change.key) {
                     match source.rank {
                         Rank::UnderWay => source.note(change, wakers),
-                        Rank::New => source.note(change, later),
+                        Rank::New => source.note(change, &mut *later),
                     }
                 }
             }
@@ -192,7 +190,7 @@ impl Reactor {
         let few = NEW.max(later.len() / CROWD).min(later.len());
         wakers.extend(later.drain(..few));
         let turn = if later.is_empty() { Turn::Had } else { Turn::More };
-        drop(lead);
+        drop(later);
         self.timers.ended(wakers);
         turn
     }

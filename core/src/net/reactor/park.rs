@@ -5,7 +5,7 @@ use super::{HERE, Reactor, Turn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -64,11 +64,36 @@ impl Drop for Stay {
     }
 }
 
+/// Tasks run at most before sockets and timers are looked at.
+const MOST: usize = 200;
+
+/// What the thread runs for, which need not be asked before it has been woken.
+struct Until {
+    parked: Arc<Parked>,
+    woken: AtomicBool,
+}
+
+impl Wake for Until {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, SeqCst);
+        self.parked.wake_by_ref();
+    }
+}
+
 impl Reactor {
-    /// Runs `future` on this thread, which waits for sockets and timers
-    /// whenever the future has nothing to do, and looks at them in between
-    /// where it always has something.
-    pub(in crate::net) fn block_on<T>(self: &Arc<Self>, future: impl Future<Output = T>) -> T {
+    /// Runs tasks on this thread until `until` ends, and waits for sockets and
+    /// timers whenever there are none. `tick` runs one, if one is ready, and
+    /// says whether it did; the future that `ready` makes ends when one may be.
+    pub(in crate::net) fn run<T, R: Future>(
+        self: &Arc<Self>,
+        until: impl Future<Output = T>,
+        tick: impl Fn() -> bool,
+        ready: impl Fn() -> R,
+    ) -> T {
         let parked = Arc::new(Parked {
             reactor: self.clone(),
             thread: std::thread::current(),
@@ -76,26 +101,44 @@ impl Reactor {
             on_set: AtomicBool::new(false),
         });
         let _stay = Stay::begin(&parked);
-        let waker = Waker::from(parked.clone());
+        let told = Arc::new(Until { parked: parked.clone(), woken: AtomicBool::new(true) });
+        let (waker, until_waker) = (Waker::from(parked.clone()), Waker::from(told.clone()));
         let mut context = Context::from_waker(&waker);
-        let mut future = pin!(future);
+        let mut until = pin!(until);
         let mut wakers = Vec::new();
         loop {
-            parked.woken.swap(false, SeqCst);
-            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                return value;
+            // Whatever wakes it from here on keeps it from waiting.
+            parked.woken.store(false, SeqCst);
+            if told.woken.load(SeqCst) {
+                told.woken.store(false, SeqCst);
+                let mut context = Context::from_waker(&until_waker);
+                if let Poll::Ready(value) = until.as_mut().poll(&mut context) {
+                    return value;
+                }
             }
-            let before = || {
-                parked.on_set.store(true, SeqCst);
-                !parked.woken.load(SeqCst)
-            };
-            let after = || parked.on_set.store(false, SeqCst);
-            let turn = self.turn(&mut wakers, before, after);
+            let ran = (0..MOST).take_while(|_| tick()).count();
+            {
+                // Asked anew for each wait: while it stands, each task that is
+                // woken, by this thread too, would have to look for who sleeps.
+                let mut ready = pin!(ready());
+                let busy = ran == MOST || ready.as_mut().poll(&mut context).is_ready();
+                let before = || {
+                    if busy {
+                        return false;
+                    }
+                    parked.on_set.store(true, SeqCst);
+                    !parked.woken.load(SeqCst)
+                };
+                // Who still sees that it was on the set rings once in vain: what
+                // it woke this thread for is found in the next round.
+                let after = || parked.on_set.store(false, Release);
+                let turn = self.turn(&mut wakers, before, after);
+                if turn == Turn::Taken && !busy && !parked.woken.load(SeqCst) {
+                    std::thread::park();
+                }
+            }
             // Without the lead: who is woken may want it.
             wakers.drain(..).for_each(Waker::wake);
-            if turn == Turn::Taken && !parked.woken.load(SeqCst) {
-                std::thread::park();
-            }
         }
     }
 }

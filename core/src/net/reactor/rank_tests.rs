@@ -90,7 +90,7 @@ fn tasks_that_other_news_wakes_first_do_not_pile_up() {
             source.exhausted(Direction::Read, seen);
             assert!(source.poll(Direction::Read, &mut context).is_pending());
         }
-        let later = reactor.lead.lock().unwrap().later.len();
+        let later = reactor.lead.lock().unwrap().len();
         assert!(later <= CROWD * sources.len(), "{later} places");
     }
     sources.iter().for_each(|(source, _)| reactor.leave(source));

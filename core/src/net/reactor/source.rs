@@ -6,9 +6,9 @@
 //! task that finds the socket empty may only take back what it had seen before
 //! it tried, never a change that came meanwhile.
 
-use crate::sys::Edge;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use super::epoll::Edge;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -21,7 +21,15 @@ pub(in crate::net) struct Source {
     /// below: most questions are answered by one look.
     state: AtomicU64,
     waiting: Mutex<Waiting>,
+    /// Which tasks wait there, to be looked at without the lock. They change
+    /// under it alone.
+    reader: Task,
+    writer: Task,
 }
+
+/// Which task it is that waits, by the address of what its waker points to; or 0.
+#[derive(Debug, Default)]
+struct Task(AtomicUsize);
 
 /// Trying to read is worth it.
 const READABLE: u64 = 1;
@@ -63,7 +71,8 @@ impl Source {
     /// A socket of which only is known whether it may be written.
     pub(super) fn new(key: u64, writable: bool, rank: Rank) -> Source {
         let state = AtomicU64::new(if writable { WRITABLE } else { 0 });
-        Source { key, rank, state, waiting: Mutex::default() }
+        let (waiting, reader, writer) = Default::default();
+        Source { key, rank, state, waiting, reader, writer }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -86,9 +95,11 @@ impl Source {
         // After that: who has not seen it by now is already waiting.
         let mut waiting = self.waiting();
         if change.readable {
+            self.reader.set(None);
             wakers.extend(waiting.read.take());
         }
         if change.writable {
+            self.writer.set(None);
             wakers.extend(waiting.write.take());
         }
     }
@@ -105,6 +116,11 @@ impl Source {
         if direction.is_worth_it(seen) {
             return Poll::Ready(Seen(seen));
         }
+        let (waker, task) = (context.waker(), self.task(direction));
+        if task.is(waker) {
+            // It waits already, or has just been woken and will ask once more.
+            return Poll::Pending;
+        }
         let mut waiting = self.waiting();
         // Who notes a change takes the lock after it: it is seen here, or finds
         // the waker.
@@ -112,7 +128,8 @@ impl Source {
         if direction.is_worth_it(seen) {
             return Poll::Ready(Seen(seen));
         }
-        let (waker, place) = (context.waker(), waiting.side(direction));
+        let place = waiting.side(direction);
+        task.set(Some(waker));
         if place.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             let other = place.replace(waker.clone());
             drop(waiting);
@@ -121,6 +138,13 @@ impl Source {
             }
         }
         Poll::Pending
+    }
+
+    fn task(&self, direction: Direction) -> &Task {
+        match direction {
+            Direction::Read => &self.reader,
+            Direction::Write => &self.writer,
+        }
     }
 
     /// A try took less than it could have, or something was left to write:
@@ -159,6 +183,19 @@ impl Source {
     fn update(&self, new: impl Fn(u64) -> Option<u64>) {
         // It fails where there is nothing to change.
         let _ = self.state.fetch_update(AcqRel, Acquire, new);
+    }
+}
+
+impl Task {
+    /// To be called with the lock.
+    fn set(&self, waker: Option<&Waker>) {
+        self.0.store(waker.map_or(0, |waker| waker.data() as usize), Release);
+    }
+
+    /// Whether it is this one for certain. What a waker points to is not used for
+    /// another task while the waker is kept.
+    fn is(&self, waker: &Waker) -> bool {
+        !waker.data().is_null() && self.0.load(Acquire) == waker.data() as usize
     }
 }
 

@@ -1,10 +1,10 @@
 //! The set against real sockets, and its threads against each other. Whatever
 //! is lost here is a test that never ends, so each has a limit that says so.
 
+use super::epoll::Edge;
 use super::source::{Direction, Rank, Source};
 use super::{Reactor, Sleep};
 use crate::net::{Executing, Tasks, Tcp, TcpListener};
-use crate::sys::Edge;
 use crate::telemetry::Log;
 use futures_lite::future::{poll_fn, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
@@ -76,6 +76,11 @@ impl Threads {
     }
 }
 
+/// Runs `future` on this thread, for which there are no tasks.
+fn without_tasks<T>(reactor: &Arc<Reactor>, future: impl Future<Output = T>) -> T {
+    reactor.run(future, || false, std::future::pending::<()>)
+}
+
 async fn echo(mut stream: Tcp) {
     let mut bytes = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut bytes).await {
@@ -135,6 +140,46 @@ fn an_end_outlives_a_short_read_but_not_what_the_kernel_says() {
     assert!(is_ready(&source));
     source.blocked(Direction::Read, seen);
     assert!(!is_ready(&source));
+}
+
+#[test]
+fn a_task_that_asks_again_is_woken_once_for_each_change() {
+    let source = Source::new(0, true, Rank::UnderWay);
+    let (tasks, mut woken) = ([(); 2].map(|()| Arc::new(Counted::default())), Vec::new());
+    let asks = |task: &Arc<Counted>| {
+        let waker = Waker::from(task.clone());
+        match source.poll(Direction::Read, &mut Context::from_waker(&waker)) {
+            Poll::Ready(seen) => source.exhausted(Direction::Read, seen),
+            Poll::Pending => {}
+        }
+    };
+    let [first, second] = &tasks;
+    for changes in 1..=3 {
+        asks(first);
+        asks(first);
+        source.note(READABLE, &mut woken);
+        woken.drain(..).for_each(Waker::wake);
+        assert_eq!(first.0.load(SeqCst), changes);
+        asks(first);
+    }
+    // Whoever takes its place wakes it, and it may take its place back.
+    for asker in [first, second, first] {
+        asks(asker);
+    }
+    assert_eq!([first.0.load(SeqCst), second.0.load(SeqCst)], [4, 1]);
+    source.note(READABLE, &mut woken);
+    woken.drain(..).for_each(Waker::wake);
+    assert_eq!([first.0.load(SeqCst), second.0.load(SeqCst)], [5, 1]);
+}
+
+/// A task, and how often it has been woken.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl std::task::Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
 }
 
 #[test]
@@ -378,7 +423,7 @@ fn a_timer_is_heard_by_a_thread_that_sleeps_already() {
 #[test]
 fn a_timer_that_nobody_waits_for_is_gone() {
     let reactor = Reactor::new().unwrap();
-    reactor.block_on(async {
+    without_tasks(&reactor, async {
         let mut sleep = Box::pin(Sleep::new(LIMIT));
         assert!(futures_lite::future::poll_once(&mut sleep).await.is_none());
         assert!(reactor.timers.next().is_some());
@@ -408,14 +453,14 @@ fn a_thread_that_leaves_alone_hands_its_watch_on() {
     for _ in 0..100 {
         let (leave, told) = async_channel::bounded::<()>(1);
         let watching = reactor.clone();
-        let watching = std::thread::spawn(move || watching.block_on(told.recv()).is_err());
+        let watching = std::thread::spawn(move || without_tasks(&watching, told.recv()).is_err());
         while !reactor.waiting.load(SeqCst) {
             std::thread::yield_now();
         }
         let (here, there) = mpsc::channel();
         let staying = reactor.clone();
         let staying = std::thread::spawn(move || {
-            staying.block_on(async {
+            without_tasks(&staying, async {
                 let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
                 here.send(listener.local_addr().unwrap()).unwrap();
                 listener.accept().await.is_ok()

@@ -1,6 +1,8 @@
 //! Timers, in the order in which they end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -9,8 +11,16 @@ use std::time::{Duration, Instant};
 pub(super) type Key = (Instant, u64);
 
 /// The timers of one reactor.
-#[derive(Debug, Default)]
-pub(super) struct Timers(Mutex<Waiting>);
+#[derive(Debug)]
+pub(super) struct Timers {
+    waiting: Mutex<Waiting>,
+    begun: Instant,
+    /// When the first one ends, in nanoseconds since it all began, or `NEVER`:
+    /// each turn asks, and most have nothing to take out. Changes under the lock.
+    first: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -19,8 +29,29 @@ struct Waiting {
 }
 
 impl Timers {
+    /// None yet.
+    pub(super) fn new() -> Timers {
+        let (waiting, begun) = (Mutex::default(), Instant::now());
+        Timers { waiting, begun, first: AtomicU64::new(NEVER) }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_begun(&self, moment: Instant) -> u64 {
+        let nanoseconds = moment.saturating_duration_since(self.begun).as_nanos();
+        // 584 years, of which nobody sees the end.
+        u64::try_from(nanoseconds).unwrap_or(NEVER)
+    }
+
+    /// To be called with the lock, after each change.
+    fn note_first(&self, waiting: &Waiting) {
+        let first = waiting.wakers.first_key_value();
+        let first = first.map_or(NEVER, |((until, _), _)| self.since_begun(*until));
+        if first != self.first.load(SeqCst) {
+            self.first.store(first, SeqCst);
+        }
     }
 
     /// Adds one; whether it ends before all others.
@@ -30,6 +61,7 @@ impl Timers {
         let key = (until, waiting.numbers);
         waiting.wakers.insert(key, waker);
         let first = waiting.wakers.first_key_value().is_some_and(|(first, _)| *first == key);
+        self.note_first(&waiting);
         (key, first)
     }
 
@@ -51,26 +83,35 @@ impl Timers {
     /// Takes one out.
     pub(super) fn remove(&self, key: Key) {
         // Dropped when the lock is open: it may be the last to hold its task.
-        let _waker = self.waiting().wakers.remove(&key);
+        let _waker = {
+            let mut waiting = self.waiting();
+            let waker = waiting.wakers.remove(&key);
+            self.note_first(&waiting);
+            waker
+        };
     }
 
     /// How long the next one takes from now on.
     pub(super) fn next(&self) -> Option<Duration> {
-        let waiting = self.waiting();
-        let ((until, _), _) = waiting.wakers.first_key_value()?;
-        Some(until.saturating_duration_since(Instant::now()))
+        let first = self.first.load(SeqCst);
+        let now = || self.since_begun(Instant::now());
+        (first != NEVER).then(|| Duration::from_nanos(first.saturating_sub(now())))
     }
 
     /// Takes out those that have ended, for their tasks to be woken.
     pub(super) fn ended(&self, wakers: &mut Vec<Waker>) {
-        let mut waiting = self.waiting();
-        let Some(first) = waiting.wakers.first_entry() else { return };
-        let now = Instant::now();
-        if first.key().0 > now {
+        let first = self.first.load(SeqCst);
+        if first == NEVER {
             return;
         }
+        let now = Instant::now();
+        if first > self.since_begun(now) {
+            return;
+        }
+        let mut waiting = self.waiting();
         while let Some(first) = waiting.wakers.first_entry().filter(|first| first.key().0 <= now) {
             wakers.push(first.remove());
         }
+        self.note_first(&waiting);
     }
 }
