@@ -4,10 +4,10 @@
 //! Validity is judged by the wall clock: a throttled instance's timers drift.
 
 use super::{IdToken, TokenError, TokenSource, Tokens, jittered};
-use crate::net::{BoxFuture, Clock, Tasks};
+use crate::net::{BoxFuture, Clock, Moment, Tasks};
 use futures_lite::FutureExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Audiences kept; beyond it the one unused for longest goes.
 const ENTRIES: usize = 256;
@@ -72,6 +72,11 @@ fn place(entries: &[Arc<Entry>], audience: &str) -> Result<usize, usize> {
     entries.binary_search_by(|entry| (*entry.audience).cmp(audience))
 }
 
+/// For how long a token is good yet, by the wall clock.
+fn left(token: &IdToken, wall: SystemTime) -> Duration {
+    token.expires().duration_since(wall).unwrap_or_default()
+}
+
 impl TokenCache {
     /// An empty cache over `source`.
     pub fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, tasks: Tasks) -> TokenCache {
@@ -119,22 +124,18 @@ impl TokenCache {
         entry
     }
 
-    fn left(&self, token: &IdToken) -> Duration {
-        token.expires().duration_since(self.0.clock.wall()).unwrap_or_default()
-    }
-
-    /// The entry's token, if it is good; a use, which may start a refresh that
-    /// a drifting timer has missed.
-    fn good(&self, entry: &Arc<Entry>, state: &mut State) -> Option<Arc<IdToken>> {
-        let now = self.0.clock.now();
-        state.used = now;
-        let token = state.token.clone()?;
-        let left = self.left(&token);
-        let recently = |fetched: Instant| now.saturating_duration_since(fetched) < ASK_AGAIN;
+    /// The entry's token, if it is good at this moment; a use, which may start a
+    /// refresh that a drifting timer has missed.
+    fn good(&self, entry: &Arc<Entry>, state: &mut State, at: Moment) -> Option<Arc<IdToken>> {
+        state.used = at.now;
+        let token = state.token.as_ref()?;
+        let left = left(token, at.wall);
+        let good = (left >= LEAST_LEFT).then(|| token.clone());
+        let recently = |fetched: Instant| at.now.saturating_duration_since(fetched) < ASK_AGAIN;
         if left < REFRESH_BEFORE && !state.fetched.is_some_and(recently) {
             self.fetch(entry, state);
         }
-        (left >= LEAST_LEFT).then_some(token)
+        good
     }
 
     /// Starts a fetch unless one is under way, and yields what ends with it.
@@ -199,10 +200,11 @@ impl TokenCache {
 
     /// A token that ends at once is none: it would be asked for again at once.
     fn unspent(&self, audience: &str, token: IdToken) -> Result<IdToken, TokenError> {
-        if self.left(&token) >= LEAST_LEFT {
+        let wall = self.0.clock.wall();
+        if left(&token, wall) >= LEAST_LEFT {
             return Ok(token);
         }
-        let ago = self.0.clock.wall().duration_since(token.expires()).unwrap_or_default();
+        let ago = wall.duration_since(token.expires()).unwrap_or_default();
         Err(TokenError {
             audience: audience.to_owned(),
             cause: format!(
@@ -219,13 +221,14 @@ impl TokenCache {
         let (cache, kept) = (self.clone(), Arc::downgrade(entry));
         self.0.tasks.spawn("token refresh", async move {
             loop {
-                let Some(left) = kept
+                let wall = cache.0.clock.wall();
+                let Some(has) = kept
                     .upgrade()
-                    .map(|entry| entry.state().token.as_ref().map(|token| cache.left(token)))
+                    .map(|entry| entry.state().token.as_ref().map(|token| left(token, wall)))
                 else {
                     return;
                 };
-                let until = left.unwrap_or_default().saturating_sub(REFRESH_BEFORE);
+                let until = has.unwrap_or_default().saturating_sub(REFRESH_BEFORE);
                 let pause = if until.is_zero() { ASK_AGAIN } else { until + jittered(ASK_AGAIN) };
                 cache.0.clock.sleep(pause).await;
                 // The cache may have let go of it meanwhile.
@@ -263,12 +266,14 @@ impl TokenCache {
             loop {
                 let ended = {
                     let mut state = entry.state();
-                    if let Some(token) = self.good(&entry, &mut state) {
+                    let at = self.0.clock.moment();
+                    if let Some(token) = self.good(&entry, &mut state, at) {
                         return Ok(token);
                     }
-                    let now = self.0.clock.now();
                     match &state.refusal {
-                        Some((error, since)) if now.saturating_duration_since(*since) < REFUSED => {
+                        Some((error, since))
+                            if at.now.saturating_duration_since(*since) < REFUSED =>
+                        {
                             return Err(error.clone());
                         }
                         _ => self.fetch(&entry, &mut state),
@@ -293,10 +298,11 @@ impl TokenCache {
 }
 
 impl Tokens for TokenCache {
-    fn ready(&self, audience: &str) -> Option<Arc<IdToken>> {
-        let entry = self.known(audience)?;
-        let mut state = entry.state();
-        self.good(&entry, &mut state)
+    fn ready(&self, audience: &str, at: Moment) -> Option<Arc<IdToken>> {
+        // Every request asks: the entry is not taken out of the list for it.
+        let entries = self.0.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get(place(&entries, audience).ok()?)?;
+        self.good(entry, &mut entry.state(), at)
     }
 
     fn token<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<Arc<IdToken>, TokenError>> {
@@ -343,7 +349,8 @@ impl Tokens for TokenCache {
         let entry = self.entry(audience);
         let mut state = entry.state();
         let refused = state.refusal.is_some();
-        if self.good(&entry, &mut state).is_none() && !refused {
+        let at = self.0.clock.moment();
+        if self.good(&entry, &mut state, at).is_none() && !refused {
             self.fetch(&entry, &mut state);
         }
     }

@@ -8,7 +8,7 @@ mod cache;
 mod jitter;
 mod jwt;
 
-use crate::net::BoxFuture;
+use crate::net::{BoxFuture, Moment};
 use bytes::Bytes;
 use http::HeaderValue;
 use std::fmt;
@@ -105,8 +105,9 @@ pub trait TokenSource: Send + Sync + 'static {
 
 /// The face of the token cache that the proxy sees.
 pub trait Tokens: Send + Sync + 'static {
-    /// The token for `audience` if it is at hand and good for a while. Does not block.
-    fn ready(&self, audience: &str) -> Option<Arc<IdToken>>;
+    /// The token for `audience` if it is at hand and good for a while from `at` on,
+    /// which is now. Does not block.
+    fn ready(&self, audience: &str, at: Moment) -> Option<Arc<IdToken>>;
 
     /// The token for `audience`, fetched if need be: at most 5 s.
     fn token<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<Arc<IdToken>, TokenError>>;

@@ -38,10 +38,13 @@ impl Gathered {
         if !value.iter().all(u8::is_ascii_digit) {
             return refused("a Content-Length that is not digits alone");
         }
-        match std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
-            Some(length) => self.length = Some(length),
-            None => return refused("a Content-Length that is too large"),
+        let number = value.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        if number.is_none() {
+            return refused("a Content-Length that is too large");
         }
+        self.length = number;
         Ok(())
     }
 

@@ -162,6 +162,11 @@ impl Fields {
     }
 
     fn connection(&mut self, value: &[u8], buffer: &[u8]) {
+        // What most say needs no list.
+        if value == b"keep-alive" {
+            self.keep_alive = true;
+            return;
+        }
         for option in members(value) {
             match () {
                 () if option.eq_ignore_ascii_case(b"close") => self.close = true,

@@ -8,11 +8,13 @@ mod body;
 mod field;
 mod framing;
 mod head;
+mod lines;
 mod target;
 
 pub use body::{Body, BodyError, write_chunk, write_last_chunk};
 pub use field::{Field, Known, Nominated, write_field};
 pub use framing::{Framing, body_of_response};
 pub use head::{HeadError, Limits, RequestHead, ResponseHead, Version};
+pub use lines::Lines;
 pub use target::{Target, TargetForm};
 pub(crate) use target::{check as check_authority, host, split_authority};

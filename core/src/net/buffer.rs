@@ -34,6 +34,16 @@ thread_local! {
     static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What a buffer is filled from.
+pub trait Incoming: AsyncRead + Unpin {
+    /// `Pending` where a read would find nothing, and the task is woken when it
+    /// may: this takes less than reading, and no memory. Whoever cannot tell is
+    /// always ready.
+    fn poll_news(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
 impl Buffer {
     /// What has been read and not consumed.
     pub fn readable(&self) -> &[u8] {
@@ -88,16 +98,18 @@ impl Buffer {
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
-        io: &mut (impl AsyncRead + Unpin),
+        io: &mut impl Incoming,
         most: usize,
     ) -> Poll<io::Result<usize>> {
+        if io.poll_news(context).is_pending() {
+            self.lend();
+            return Poll::Pending;
+        }
         self.make_room(most);
         let Some(room) = self.bytes.get_mut(self.end..) else { return Poll::Ready(Ok(0)) };
         let room_size = room.len();
         let Poll::Ready(read) = Pin::new(io).poll_read(context, room) else {
-            if room_size == FIRST {
-                self.release();
-            }
+            self.lend();
             return Poll::Pending;
         };
         let read = read?;
@@ -109,6 +121,14 @@ impl Buffer {
     /// Whether it holds as much as it may.
     pub fn is_full(&self, most: usize) -> bool {
         self.end - self.start >= most
+    }
+
+    /// Gives memory of the first size to who reads next, if nothing is left and
+    /// it was enough.
+    fn lend(&mut self) {
+        if self.bytes.len() == FIRST && !self.filled {
+            self.release();
+        }
     }
 
     fn make_room(&mut self, most: usize) {
@@ -145,6 +165,8 @@ fn keep(bytes: Vec<u8>) {
 mod tests {
     use super::*;
     use futures_lite::future::{block_on, poll_fn};
+
+    impl Incoming for &[u8] {}
 
     fn fill(buffer: &mut Buffer, mut input: &[u8], most: usize) -> usize {
         block_on(poll_fn(|context| buffer.poll_fill(context, &mut input, most))).unwrap()
@@ -202,10 +224,39 @@ mod tests {
         assert_eq!(SPARES.with_borrow(Vec::len), SPARE);
     }
 
+    #[test]
+    fn who_has_no_news_is_not_read() {
+        struct Silent;
+        impl AsyncRead for Silent {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                Poll::Ready(Err(io::ErrorKind::Other.into()))
+            }
+        }
+        impl Incoming for Silent {
+            fn poll_news(&self, _: &mut Context<'_>) -> Poll<()> {
+                Poll::Pending
+            }
+        }
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut buffer = Buffer::default();
+        fill(&mut buffer, b"hello", FIRST);
+        assert!(buffer.poll_fill(&mut context, &mut Silent, FIRST).is_pending());
+        assert_eq!(buffer.readable(), b"hello");
+        buffer.consume(5);
+        assert!(buffer.poll_fill(&mut context, &mut Silent, FIRST).is_pending());
+        assert_eq!(buffer.bytes.capacity(), 0, "it has been lent");
+    }
+
     /// Says something once, and waits.
     struct Peer {
         says: &'static [u8],
     }
+
+    impl Incoming for Peer {}
 
     impl AsyncRead for Peer {
         fn poll_read(

@@ -19,7 +19,7 @@ mod tls;
 mod tokio_io;
 mod udp;
 
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Incoming};
 pub use dial::{ConnectTo, Connected, DialError, Dialer, OwnAddresses, Resolve, Secure};
 pub use drain::{Drain, Hurry, Watch};
 pub use outgoing::Outgoing;
@@ -27,7 +27,7 @@ pub use stream::Stream;
 pub use tasks::{Executing, Panicked, Tasks, block_on, is_shortage};
 pub(crate) use tcp::HungUp;
 pub use tcp::{Tcp, TcpListener};
-pub use time::{Clock, Elapsed, SystemClock, deadline, deadline_by, patience, sleep};
+pub use time::{Clock, Elapsed, Moment, SystemClock, deadline, deadline_by, patience, sleep};
 pub use tls::{Alpn, Protocol, Roots, TLS_LIBRARY, Tls, TlsError, sign_rs256};
 pub use tokio_io::TokioIo;
 pub use udp::{Batch, UdpQuestion, UdpSocket};

@@ -1,5 +1,6 @@
 //! One byte stream, plain or encrypted, behind one type.
 
+use super::buffer::Incoming;
 use super::tcp::Tcp;
 use super::tls::{self, TlsStream};
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -36,12 +37,32 @@ impl Stream {
         }
     }
 
+    /// Whether a read may find something without a word of the connection below.
+    fn holds_something(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => tls::holds_something(stream),
+        }
+    }
+
+    /// Whether a read may find something: bytes, the end or an error. Does not
+    /// ask the kernel.
+    pub fn has_news(&self) -> bool {
+        self.holds_something() || self.tcp().has_news()
+    }
+
     /// The TCP connection below.
     pub fn tcp(&self) -> &Tcp {
         match self {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(stream) => tls::tcp_of(stream),
         }
+    }
+}
+
+impl Incoming for Stream {
+    fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.holds_something() { Poll::Ready(()) } else { self.tcp().poll_news(context) }
     }
 }
 

@@ -6,6 +6,7 @@
 //! engine's own, which watches a socket once for all; async-std's streams would
 //! have to be watched anew for each event.
 
+use super::buffer::Incoming;
 use super::reactor::{Direction, Rank, Watched};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -163,6 +164,12 @@ impl Tcp {
     /// that the peer cannot mistake a broken exchange for a finished one.
     pub fn reset_on_close(&self) {
         let _ = SockRef::from(self.0.get()).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+impl Incoming for Tcp {
+    fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_ready(Direction::Read, context).map(drop)
     }
 }
 

@@ -5,12 +5,26 @@ use super::reactor::Sleep;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the clock that stands still while the machine is suspended.
+    pub now: Instant,
+    /// By the wall clock.
+    pub wall: SystemTime,
+}
+
 /// The time, as a seam: tests put a clock of their own here.
 pub trait Clock: Send + Sync + 'static {
     /// Elapsed time; stands still while the machine is suspended.
     fn now(&self) -> Instant;
     /// The wall clock, which goes on while a throttled instance does not run.
     fn wall(&self) -> SystemTime;
+    /// The same of both, for whoever decides several things at once. After a wait
+    /// it is no longer true.
+    fn moment(&self) -> Moment {
+        Moment { now: self.now(), wall: self.wall() }
+    }
     /// Waits for `time` on this clock.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 }

@@ -1,8 +1,8 @@
 //! The bridge from our byte streams to tokio's I/O traits, which the HTTP/2
 //! library speaks. The traits alone: there is no tokio runtime in the process.
 
-use super::buffer::Buffer;
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use super::buffer::{Buffer, Incoming};
+use futures_lite::io::AsyncWrite;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl<S> TokioIo<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> tokio::io::AsyncRead for TokioIo<S> {
+impl<S: Incoming> tokio::io::AsyncRead for TokioIo<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -104,8 +104,10 @@ impl<S: AsyncWrite + Unpin> tokio::io::AsyncWrite for TokioIo<S> {
 mod tests {
     use super::*;
     use futures_lite::future::{block_on, poll_fn, poll_once};
-    use futures_lite::io::Cursor;
+    use futures_lite::io::{AsyncRead, Cursor};
     use tokio::io::AsyncRead as _;
+
+    impl Incoming for Cursor<Vec<u8>> {}
 
     fn read(io: &mut TokioIo<Cursor<Vec<u8>>>, room: usize) -> Vec<u8> {
         let mut bytes = vec![0; room];
@@ -119,6 +121,8 @@ mod tests {
         left: usize,
         offered: Vec<usize>,
     }
+
+    impl Incoming for Bursts {}
 
     impl AsyncRead for Bursts {
         fn poll_read(

@@ -6,30 +6,49 @@ use super::error::ProxyError;
 use super::limits::SETTLE;
 use crate::auth::IdToken;
 use crate::names::{Refusal, Target};
+use crate::net::Moment;
 use std::sync::Arc;
 
 impl Shared {
-    /// Where `host` leads; waits for a while if we do not know yet where we are.
-    pub(super) async fn target(&self, host: &str) -> Result<Arc<Target>, ProxyError> {
-        match self.directory.target(host) {
-            Err(Refusal::Unsettled { .. }) => {
-                let _ = self.timers.deadline(SETTLE, self.directory.settled()).await;
-                self.directory.target(host).map_err(ProxyError::Refused)
-            }
-            found => found.map_err(ProxyError::Refused),
+    /// Where `host` leads; waits for a while if we do not know yet where we are,
+    /// and for as long puts off what is decided `at` this moment.
+    pub(super) async fn target(
+        &self,
+        host: &str,
+        at: &mut Moment,
+    ) -> Result<Arc<Target>, Box<ProxyError>> {
+        let refusal = match self.directory.target(host) {
+            Ok(target) => return Ok(target),
+            Err(refusal) => refusal,
+        };
+        if !matches!(refusal, Refusal::Unsettled { .. }) {
+            return Err(Box::new(ProxyError::Refused(refusal)));
         }
+        // Boxed: it is seldom, and every request would carry the room for it.
+        let settled = Box::pin(self.timers.deadline(SETTLE, self.directory.settled()));
+        let _ = settled.await;
+        *at = self.timers.moment();
+        self.directory.target(host).map_err(|refusal| Box::new(ProxyError::Refused(refusal)))
     }
 
     /// The token to send to `target`; `None` where none is sent. One never goes
-    /// out in the clear.
-    pub(super) async fn token(&self, target: &Target) -> Result<Option<Arc<IdToken>>, ProxyError> {
+    /// out in the clear. Waits as [`Shared::target`] does.
+    pub(super) async fn token(
+        &self,
+        target: &Target,
+        at: &mut Moment,
+    ) -> Result<Option<Arc<IdToken>>, Box<ProxyError>> {
         let Some(audience) = target.audience.as_deref().filter(|_| target.tls) else {
             return Ok(None);
         };
-        if let Some(token) = self.tokens.ready(audience) {
+        if let Some(token) = self.tokens.ready(audience, *at) {
             return Ok(Some(token));
         }
         let fetched = self.tokens.token(audience).await;
-        fetched.map(Some).map_err(|cause| ProxyError::Token { host: target.host.clone(), cause })
+        *at = self.timers.moment();
+        fetched.map(Some).map_err(|cause| {
+            let host = target.host.clone();
+            Box::new(ProxyError::Token { host, cause })
+        })
     }
 }

@@ -54,7 +54,7 @@ impl Shared {
 
     /// Whom the token for `target` proves, if there is one.
     fn caller(&self, target: &Target) -> Option<String> {
-        let token = self.tokens.ready(target.audience.as_deref()?)?;
+        let token = self.tokens.ready(target.audience.as_deref()?, self.timers.moment())?;
         token.email().map(str::to_owned)
     }
 

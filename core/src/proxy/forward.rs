@@ -6,7 +6,7 @@ use super::Shared;
 use super::error::ProxyError;
 use crate::http1::{TargetForm, split_authority};
 use crate::names::{Refusal, Target};
-use crate::net::{Secure, Stream};
+use crate::net::{Moment, Secure, Stream};
 use std::sync::Arc;
 
 /// What becomes of a request.
@@ -22,32 +22,34 @@ pub(super) enum Way {
 }
 
 /// Finds the way for a request by the form of its target and its authority;
-/// `page`: whether a web page is behind it, which gets no identity of ours.
+/// `page`: whether a web page is behind it, which gets no identity of ours; `at`:
+/// as in [`Shared::target`].
 pub(super) async fn way(
     shared: &Arc<Shared>,
     form: TargetForm,
     authority: &str,
     page: bool,
-) -> Result<Way, ProxyError> {
+    at: &mut Moment,
+) -> Result<Way, Box<ProxyError>> {
     let (host, port) = split_authority(authority);
     match form {
-        TargetForm::Authority if !shared.config.forward => Err(ProxyError::Connect),
+        TargetForm::Authority if !shared.config.forward => Err(Box::new(ProxyError::Connect)),
         TargetForm::Authority if is_ours(shared, host, port) => {
-            shared.target(host).await.map(|_| Way::Draw)
+            shared.target(host, at).await.map(|_| Way::Draw)
         }
         TargetForm::Authority => {
             let dial = shared.dialer.dial(host, port.unwrap_or(443), Secure::No);
             let dialled = Box::pin(dial).await;
             let failed = |cause| ProxyError::Dial { name: authority.to_owned(), cause };
-            let failed = |cause| elsewhere_failed(shared, authority, failed(cause));
+            let failed = |cause| Box::new(elsewhere_failed(shared, authority, failed(cause)));
             dialled.map(|connected| Way::Tunnel(connected.stream)).map_err(failed)
         }
         TargetForm::Absolute if shared.config.forward && !is_ours(shared, host, port) => {
             Ok(Way::Elsewhere(Arc::new(elsewhere(authority, host, port))))
         }
-        _ if page => Err(ProxyError::Page),
+        _ if page => Err(Box::new(ProxyError::Page)),
         TargetForm::Absolute | TargetForm::Origin | TargetForm::Asterisk => {
-            shared.target(host).await.map(Way::Service)
+            shared.target(host, at).await.map(Way::Service)
         }
     }
 }

@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 /// The status of an answer that opens a tunnel.
 const SWITCHED: u16 = 101;
 
-/// The note of a request; the default is that of none.
+/// The note of one request after the other; the default is that of none.
 #[derive(Default)]
 pub(super) struct Note {
+    /// Where it is told, from the first request on.
+    shared: Option<Arc<Shared>>,
     open: Option<Open>,
 }
 
 /// Of one that is under way.
 struct Open {
-    shared: Arc<Shared>,
     begun: Instant,
     target: Option<Arc<Target>>,
     /// 0: none yet.
@@ -57,41 +58,57 @@ impl fmt::Debug for Note {
 }
 
 impl Note {
-    /// The note of a request whose head is in `buffer`.
-    pub(super) fn of_h1(shared: &Arc<Shared>, head: &RequestHead, buffer: &[u8]) -> Note {
+    /// A request begins now, whose head is in `buffer`.
+    pub(super) fn begin_h1(
+        &mut self,
+        shared: &Arc<Shared>,
+        now: Instant,
+        (head, buffer): (&RequestHead, &[u8]),
+    ) {
         let seen = shared.config.access_log.then(|| Box::new(Seen::of_h1(shared, head, buffer)));
-        Note::begin(shared, seen)
+        self.begin(shared, now, seen);
     }
 
     /// The note of a request that came as a stream.
     pub(super) fn of_h2(shared: &Arc<Shared>, head: &Parts) -> Note {
         let seen = shared.config.access_log.then(|| Box::new(Seen::of_h2(shared, head)));
-        let mut note = Note::begin(shared, seen);
+        let mut note = Note::default();
+        note.begin(shared, shared.timers.clock().now(), seen);
         if shared.config.access_log {
             note.received(size(&head.headers));
         }
         note
     }
 
-    /// The note of something that cannot be read as a request.
-    pub(super) fn of_unread(shared: &Arc<Shared>) -> Note {
+    /// Something begins that cannot be read as a request.
+    pub(super) fn begin_unread(&mut self, shared: &Arc<Shared>) {
         let unread = || Box::new(Seen { protocol: protocol(Version::Http11), ..Seen::default() });
-        Note::begin(shared, shared.config.access_log.then(unread))
+        let now = shared.timers.clock().now();
+        self.begin(shared, now, shared.config.access_log.then(unread));
     }
 
-    fn begin(shared: &Arc<Shared>, seen: Option<Box<Seen>>) -> Note {
-        Note {
-            open: Some(Open {
-                shared: shared.clone(),
-                begun: shared.timers.clock().now(),
-                target: None,
-                status: 0,
-                grpc_status: None,
-                tunnel: false,
-                received: 0,
-                sent: 0,
-                seen,
-            }),
+    fn begin(&mut self, shared: &Arc<Shared>, begun: Instant, seen: Option<Box<Seen>>) {
+        self.end();
+        self.shared.get_or_insert_with(|| shared.clone());
+        self.open = Some(Open {
+            begun,
+            target: None,
+            status: 0,
+            grpc_status: None,
+            tunnel: false,
+            received: 0,
+            sent: 0,
+            seen,
+        });
+    }
+
+    /// The request has ended, if there was one: counts and tells it. Never a part
+    /// of its callers: a future drops its note in each of its states, and a copy
+    /// for each would be most of the program.
+    #[inline(never)]
+    pub(super) fn end(&mut self) {
+        if let (Some(open), Some(shared)) = (self.open.take(), &self.shared) {
+            open.tell(shared);
         }
     }
 
@@ -172,33 +189,28 @@ impl Note {
 
 impl Drop for Note {
     fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.end();
-        }
+        self.end();
     }
 }
 
 impl Open {
-    /// Counts and tells. Never a part of its callers: a future drops its note in
-    /// each of its states, and a copy for each would be most of the program.
-    #[inline(never)]
-    fn end(self) {
-        let counters = self.shared.tasks.counters();
+    fn tell(&self, shared: &Shared) {
+        let counters = shared.tasks.counters();
         let status = (self.status != 0).then_some(self.status);
-        let now = self.shared.timers.clock().now();
+        let now = shared.timers.clock().now();
         let latency = now.saturating_duration_since(self.begun);
         counters.proxy_answered.add(status);
         if !self.tunnel && self.status != SWITCHED {
             counters.proxy_time.observe(latency);
         }
         if let Some(seen) = &self.seen {
-            self.log(seen, status, latency);
+            self.log(shared, seen, status, latency);
         }
     }
 
     #[cold]
-    fn log(&self, seen: &Seen, status: Option<u16>, latency: Duration) {
-        self.shared.tasks.log().access(&Access {
+    fn log(&self, shared: &Shared, seen: &Seen, status: Option<u16>, latency: Duration) {
+        shared.tasks.log().access(&Access {
             method: &seen.method,
             url: &seen.url,
             status,

@@ -1,7 +1,7 @@
 //! The proxy's waiting, on a clock that a test can put in the place of the
 //! operating system's.
 
-use crate::net::{BoxFuture, Clock, Elapsed, deadline_by, patience};
+use crate::net::{BoxFuture, Clock, Elapsed, Moment, deadline_by, patience};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,6 +29,11 @@ impl Timers {
     /// The wall clock, which goes on while a throttled instance does not run.
     pub(super) fn wall(&self) -> SystemTime {
         self.0.wall()
+    }
+
+    /// Now, by both clocks.
+    pub(super) fn moment(&self) -> Moment {
+        self.0.moment()
     }
 
     /// Ends after `time`; anew where the machine stood still meanwhile.

@@ -4,6 +4,7 @@
 use super::explain::{STEP, connect, place_and_target, token};
 use super::machine;
 use super::report::Report;
+use crate::auth::IdToken;
 use crate::cloudrun;
 use crate::control::{CallError, Client, Reply};
 use crate::dns::{Original, ResolvConf};
@@ -13,8 +14,9 @@ use crate::engine::error::Error;
 use crate::engine::mode::{self, Mode};
 use crate::engine::takeover;
 use crate::names::Target;
-use crate::net::{Alpn, Secure, block_on};
+use crate::net::{Alpn, Clock, Secure, SystemClock, block_on};
 use crate::sys;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Clocks that differ by more, in seconds, are worth a word, or refuse tokens.
@@ -82,23 +84,25 @@ fn service(report: &mut Report, plans: &Plans, base: &Base, name: &str) {
     let Some(target) = place_and_target(report, plans, base, name) else { return };
     let reached = connect(report, base, &target);
     let caller = token(report, base, &target);
-    if !reached || (target.audience.is_some() && caller.is_none() && !has_token(base, &target)) {
+    if !reached
+        || (target.audience.is_some() && caller.is_none() && at_hand(base, &target).is_none())
+    {
         return;
     }
     call(report, plans, base, &target, caller.as_deref());
 }
 
-fn has_token(base: &Base, target: &Target) -> bool {
-    let audience = target.audience.as_deref();
-    audience.is_some_and(|audience| base.tokens.ready(audience).is_some())
+/// The token that is at hand for it, if any.
+fn at_hand(base: &Base, target: &Target) -> Option<Arc<IdToken>> {
+    base.tokens.ready(target.audience.as_deref()?, SystemClock.moment())
 }
 
 /// A real call, and what its answer means.
 fn call(report: &mut Report, plans: &Plans, base: &Base, target: &Target, caller: Option<&str>) {
     let scheme = if target.tls { "https" } else { "http" };
     let url = format!("{scheme}://{}/", target.authority);
-    let bearer = target.audience.as_deref().and_then(|audience| base.tokens.ready(audience));
-    let bearer = bearer.map(|token| String::from_utf8_lossy(token.bearer()).into_owned());
+    let bearer =
+        at_hand(base, target).map(|token| String::from_utf8_lossy(token.bearer()).into_owned());
     let headers: Vec<(&str, &str)> =
         bearer.iter().map(|value| ("Authorization", value.as_str())).collect();
     let client = Client::new(base.dialer.clone());

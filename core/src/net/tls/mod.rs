@@ -21,7 +21,7 @@ use rustls_backend as backend;
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
 compile_error!("runsd needs one of the features `rustls` and `native-tls`");
 
-pub(super) use backend::{TlsStream, poll_write_vectored, tcp_of};
+pub(super) use backend::{TlsStream, holds_something, poll_write_vectored, tcp_of};
 pub use roots::Roots;
 
 use super::stream::Stream;

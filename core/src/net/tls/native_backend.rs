@@ -77,6 +77,12 @@ pub fn tcp_of(stream: &TlsStream) -> &Tcp {
     &stream.get_ref().0
 }
 
+/// Whether a read may find something that has come already: the library does not
+/// tell.
+pub fn holds_something(_: &TlsStream) -> bool {
+    true
+}
+
 /// Writes several slices into one record. The library takes one slice at a
 /// time, and a frame's head would make a record by itself.
 pub fn poll_write_vectored(

@@ -35,6 +35,12 @@ pub fn tcp_of(stream: &TlsStream) -> &Tcp {
     stream.get_ref().0
 }
 
+/// Whether a read may find something, or the end, that has come already. Whatever
+/// has come as a whole record has been opened.
+pub fn holds_something(stream: &TlsStream) -> bool {
+    !stream.get_ref().1.wants_read()
+}
+
 /// Writes several slices into one record.
 pub fn poll_write_vectored(
     stream: &mut TlsStream,

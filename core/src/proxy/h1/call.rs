@@ -9,18 +9,18 @@ use super::scratch::Scratch;
 use crate::auth::IdToken;
 use crate::http1::{self, RequestHead, TargetForm};
 use crate::names::Target;
-use crate::net::{Buffer, Stream};
+use crate::net::{Buffer, Moment, Stream};
 use crate::proxy::browser;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{self, Way};
 use crate::proxy::h2::Call;
-use crate::proxy::note::Note;
 use crate::proxy::policy::Carry;
 use crate::proxy::pool::{self, H1};
 use crate::proxy::{Shared, Upstream};
 use futures_lite::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What becomes of the app's connection.
 #[derive(Debug)]
@@ -36,12 +36,11 @@ pub(super) enum Next {
     /// CONNECT has drawn it through to a service: another beginning.
     Drawn,
     /// Bytes to and from another connection.
-    Tunnel(Stream, Buffer),
+    Tunnel(Box<(Stream, Buffer)>),
 }
 
-/// The service's side of a request.
-struct Calling {
-    target: Arc<Target>,
+/// What proves a request to its service.
+struct Proof {
     token: Option<Arc<IdToken>>,
     /// Where in the kept bytes the token stands.
     token_at: Option<Range<usize>>,
@@ -57,8 +56,9 @@ pub(super) async fn call(
 ) -> Next {
     shared.tasks.counters().proxy_requests.add();
     let asked = Asked::of(&scratch.request, client.buffer.readable());
-    client.note = Note::of_h1(shared, &scratch.request, client.buffer.readable());
-    match attempt(shared, client, scratch, (&asked, length)).await {
+    let at = shared.timers.moment();
+    client.note.begin_h1(shared, at.now, (&scratch.request, client.buffer.readable()));
+    match attempt(shared, client, scratch, (&asked, length), at).await {
         Ok(next) => next,
         Err(error) => {
             client.refuse(shared, &error, Some(&asked)).await;
@@ -75,11 +75,12 @@ async fn attempt(
     client: &mut Client,
     scratch: &mut Scratch,
     (asked, length): (&Asked, usize),
-) -> Result<Next, ProxyError> {
+    mut at: Moment,
+) -> Result<Next, Box<ProxyError>> {
     let buffer = client.buffer.readable();
     let (form, authority) = destination(&scratch.request, buffer)?;
     let page = shared.config.refuse_pages && is_of_a_page(&scratch.request, buffer);
-    let (target, ours) = match forward::way(shared, form, authority, page).await? {
+    let (target, ours) = match forward::way(shared, form, authority, page, &mut at).await? {
         Way::Service(target) => (target, true),
         Way::Elsewhere(target) => (target, false),
         Way::Draw => {
@@ -88,12 +89,12 @@ async fn attempt(
         }
         Way::Tunnel(stream) => {
             accept_connect(client, length);
-            return Ok(Next::Tunnel(stream, Buffer::default()));
+            return Ok(Next::Tunnel(Box::new((stream, Buffer::default()))));
         }
     };
     client.note.leads_to(&target);
-    let carry = carrier(&scratch.request, buffer, || shared.timers.wall());
-    let token = if carry == Carry::Nothing { None } else { shared.token(&target).await? };
+    let carry = carrier(&scratch.request, buffer, || at.wall);
+    let token = if carry == Carry::Nothing { None } else { shared.token(&target, &mut at).await? };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
     let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
     let parts = on_stream.then(|| over_h2::translate(&scratch.request, buffer)).flatten();
@@ -101,22 +102,18 @@ async fn attempt(
     out.clear();
     out.keep(true);
     let head = (&scratch.request, client.buffer.readable());
-    let proof = token.as_deref().map(|token| (token, carry));
-    let token_at = request::write_head(out.bytes(), head, &target, proof);
+    let carried = token.as_deref().map(|token| (token, carry));
+    let token_at = request::write_head(out.bytes(), head, &target, carried);
     let nominated = scratch.request.nominated(client.buffer.readable());
     client.buffer.consume(length);
     let mut upload = Upload::new(asked.framing, nominated, out);
-    let mut calling = Calling { target, token, token_at };
-    let elsewhere = (!ours).then(|| calling.target.clone());
-    let whose = |error| match &elsewhere {
-        None => error,
-        Some(target) => forward::elsewhere_failed(shared, &target.authority, error),
-    };
+    let mut proof = Proof { token, token_at };
+    let whose = |error| whose(shared, error, (!ours).then_some(&*target));
     let service = match parts {
-        None => checkout(shared, &calling.target).await.map_err(whose)?,
+        None => checkout(shared, &target, at.wall).await.map_err(whose)?,
         Some(parts) => {
-            let mut call = Call::new(shared, calling.target.clone(), parts);
-            call.token = calling.token.clone();
+            let mut call = Call::new(shared, target.clone(), parts);
+            call.token = proof.token.clone();
             // Boxed: connections to services of HTTP/1.1 would carry the room for it.
             let conversing = over_h2::converse(client, &mut upload, asked, (shared, call));
             match Box::pin(conversing).await? {
@@ -126,14 +123,15 @@ async fn attempt(
                 }
                 Carried::Http1(connection, token) => {
                     if let Some(token) = token {
-                        calling.put(token, &mut upload);
+                        proof.put(token, &mut upload);
                     }
                     connection
                 }
             }
         }
     };
-    let next = converse(shared, client, &mut upload, scratch, (asked, calling, service)).await;
+    let about = (asked, &*target);
+    let next = converse(shared, client, &mut upload, scratch, about, (proof, service)).await;
     scratch.upload = upload.out;
     next.map_err(whose)
 }
@@ -172,13 +170,13 @@ async fn converse(
     client: &mut Client,
     upload: &mut Upload,
     scratch: &mut Scratch,
-    (asked, mut calling, mut service): (&Asked, Calling, H1),
-) -> Result<Next, ProxyError> {
-    let target = calling.target.clone();
-    let mut renewable = calling.token_at.is_some();
+    (asked, target): (&Asked, &Target),
+    (mut proof, mut service): (Proof, Box<H1>),
+) -> Result<Next, Box<ProxyError>> {
+    let mut renewable = proof.token_at.is_some();
     loop {
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
-        let about = (asked, Some(&*target).filter(|_| shared.config.rewrite_redirects));
+        let about = (asked, Some(target).filter(|_| shared.config.rewrite_redirects));
         let head = &mut scratch.response;
         let mut exchange =
             Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));
@@ -186,31 +184,33 @@ async fn converse(
         let refusal = exchange.refusal;
         match outcome {
             Outcome::Done { app, service: keeps } => {
-                if refusal && calling.token.is_some() {
-                    shared.refused(&target, scratch.response.status);
+                if refusal && proof.token.is_some() {
+                    shared.refused(target, scratch.response.status);
                 }
                 if keeps {
-                    shared.h1.put(&target, service);
+                    shared.h1.put(target, service);
                 }
                 return Ok(if app { Next::Again } else { Next::Close });
             }
-            Outcome::Switched => return Ok(Next::Tunnel(service.stream, service.buffer)),
+            Outcome::Switched => {
+                return Ok(Next::Tunnel(Box::new((service.stream, service.buffer))));
+            }
             Outcome::TokenRefused => {
                 renewable = false;
-                if renew(shared, &mut calling, upload).await {
-                    service = pool::connect_h1(shared, &target).await?;
+                if renew(shared, target, &mut proof, upload).await {
+                    service = pool::connect_h1(shared, target).await?;
                 }
             }
             Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
                 upload.out.rewind();
-                service = pool::connect_h1(shared, &target).await?;
+                service = pool::connect_h1(shared, target).await?;
             }
             Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
-                return Err(upstream(&target, cause));
+                return Err(Box::new(upstream(target, cause)));
             }
-            Outcome::Malformed(error) => return Err(ProxyError::Body(error)),
+            Outcome::Malformed(error) => return Err(Box::new(ProxyError::Body(error))),
             Outcome::Cut(cause) => {
-                let error = upstream(&target, cause);
+                let error = upstream(target, cause);
                 shared.tasks.log().debug("proxy", format_args!("{error}"));
                 return Ok(Next::Reset);
             }
@@ -226,19 +226,19 @@ fn may_repeat(asked: &Asked, upload: &Upload) -> bool {
 }
 
 /// Gets another token and puts it into the kept request, if there is one.
-async fn renew(shared: &Shared, calling: &mut Calling, upload: &mut Upload) -> bool {
-    let (Some(audience), Some(stale)) = (calling.target.audience.as_deref(), &calling.token) else {
+async fn renew(shared: &Shared, target: &Target, proof: &mut Proof, upload: &mut Upload) -> bool {
+    let (Some(audience), Some(stale)) = (target.audience.as_deref(), &proof.token) else {
         return false;
     };
     let Some(token) = shared.tokens.renewed(audience, stale).await else { return false };
-    let put = calling.put(token, upload);
+    let put = proof.put(token, upload);
     if put {
         upload.out.rewind();
     }
     put
 }
 
-impl Calling {
+impl Proof {
     /// Puts another token into the kept request; whether there is a place.
     fn put(&mut self, token: Arc<IdToken>, upload: &mut Upload) -> bool {
         let kept = upload.out.bytes();
@@ -250,17 +250,36 @@ impl Calling {
     }
 }
 
-async fn checkout(shared: &Arc<Shared>, target: &Target) -> Result<H1, ProxyError> {
-    match shared.h1.take_or_wait(target).await {
-        Some(found) => {
-            if found.as_ref().is_ok_and(|service| service.reused) {
-                shared.tasks.counters().upstream_reused.add();
-            }
-            // It was opened for whatever name a resolver asked for.
-            found.map_err(|error| error.calling(&target.name))
-        }
-        None => pool::connect_h1(shared, target).await,
+/// What `error` is, for a request that may lead to a host that is no service.
+fn whose(shared: &Shared, error: Box<ProxyError>, elsewhere: Option<&Target>) -> Box<ProxyError> {
+    match elsewhere {
+        None => error,
+        Some(target) => Box::new(forward::elsewhere_failed(shared, &target.authority, *error)),
     }
+}
+
+/// A connection for a request, by the wall clock.
+async fn checkout(
+    shared: &Arc<Shared>,
+    target: &Target,
+    wall: SystemTime,
+) -> Result<Box<H1>, Box<ProxyError>> {
+    if let Some(service) = shared.h1.take(target, wall) {
+        shared.tasks.counters().upstream_reused.add();
+        return Ok(service);
+    }
+    // Boxed: it is seldom, and every request would carry the room for it.
+    Box::pin(opened(shared, target)).await
+}
+
+/// A connection for a request that has found none idle.
+async fn opened(shared: &Arc<Shared>, target: &Target) -> Result<Box<H1>, Box<ProxyError>> {
+    let coming = match shared.h1.wait(target).await {
+        // It was opened for whatever name a resolver asked for.
+        Some(coming) => coming.map_err(|error| error.calling(&target.name)),
+        None => pool::connect_h1(shared, target).await,
+    };
+    coming.map_err(Box::new)
 }
 
 fn upstream(target: &Target, cause: String) -> ProxyError {

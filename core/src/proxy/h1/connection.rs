@@ -71,7 +71,7 @@ pub(in crate::proxy) async fn serve(
             Read::End => return None,
             Read::Refused(error) => {
                 shared.tasks.counters().proxy_requests.add();
-                client.note = Note::of_unread(shared);
+                client.note.begin_unread(shared);
                 client.note.received(client.buffer.readable().len() as u64);
                 client.refuse(shared, &error, None).await;
                 Next::Close
@@ -113,7 +113,8 @@ pub(in crate::proxy) async fn serve(
                 let Client { tcp, buffer, .. } = client;
                 return Some((tcp, buffer));
             }
-            Next::Tunnel(mut stream, from_service) => {
+            Next::Tunnel(tunnel) => {
+                let (mut stream, from_service) = *tunnel;
                 client.note.tunnels();
                 relay(client, &mut stream, from_service).await;
                 return None;
@@ -298,7 +299,7 @@ impl Client {
     fn end_request(&mut self) {
         self.note.received(self.buffer.take_consumed());
         self.note.sent(self.out.take_sent());
-        self.note = Note::default();
+        self.note.end();
     }
 
     /// After a panic: an answer, if none has begun.

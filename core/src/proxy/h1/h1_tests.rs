@@ -5,7 +5,7 @@ use super::timing_tests::accepted;
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
-    BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Resolve, Roots, SystemClock,
+    BoxFuture, Clock, Dialer, Drain, Executing, Moment, OwnAddresses, Resolve, Roots, SystemClock,
     TcpListener, Tls,
 };
 use crate::proxy::testing::refusing;
@@ -45,7 +45,7 @@ impl Directory for One {
 struct NoTokens;
 
 impl Tokens for NoTokens {
-    fn ready(&self, _: &str) -> Option<Arc<IdToken>> {
+    fn ready(&self, _: &str, _: Moment) -> Option<Arc<IdToken>> {
         None
     }
 

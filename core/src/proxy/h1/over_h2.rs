@@ -35,7 +35,7 @@ pub(super) enum Carried {
     Answered(Next),
     /// The service wants HTTP/1.1 after all: on this connection, with this
     /// token if a new one had to be fetched. The upload begins anew.
-    Http1(H1, Option<Arc<IdToken>>),
+    Http1(Box<H1>, Option<Arc<IdToken>>),
 }
 
 /// An app's connection while one of its requests is with a service.
@@ -163,7 +163,7 @@ impl<'a> Side<'a> {
         &mut self,
         shared: &Arc<Shared>,
         call: &mut Call<'_>,
-    ) -> Result<Option<H1>, Failure> {
+    ) -> Result<Option<Box<H1>>, Failure> {
         let mut attempts = Attempts::default();
         loop {
             let way = H2Pool::way(shared, &call.target, attempts.avoid());

@@ -2,7 +2,7 @@
 //! and the token.
 
 use crate::auth::IdToken;
-use crate::http1::{self, Framing, Known, RequestHead, TargetForm, Version, write_field};
+use crate::http1::{self, Framing, Known, Lines, RequestHead, TargetForm, Version, write_field};
 use crate::names::Target;
 use crate::proxy::policy::{AUTHORIZATION, Carry, SERVERLESS, carry};
 use crate::proxy::verdict::is_grpc;
@@ -74,23 +74,25 @@ pub(super) fn write_head(
     target: &Target,
     token: Option<(&IdToken, Carry)>,
 ) -> Option<Range<usize>> {
-    out.extend_from_slice(head.method.in_buffer(buffer));
-    out.push(b' ');
-    write_target(out, head, buffer);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    if head.host.is_none() {
-        write_field(out, b"Host", target.authority.as_bytes());
+    let mut lines = Lines::new(out, buffer);
+    if !lines.request_line(head.method, head.target) {
+        let out = lines.end();
+        write_request_line(out, head, buffer);
+        if head.host.is_none() {
+            write_field(out, b"Host", target.authority.as_bytes());
+        }
+        lines = Lines::new(out, buffer);
     }
     let replaced = token.is_some_and(|(_, carry)| carry == Carry::Serverless);
     for field in head.fields() {
-        let name = field.name.in_buffer(buffer);
         match field.known {
-            Known::Host => write_field(out, name, target.authority.as_bytes()),
+            Known::Host => lines.field_with(field, target.authority.as_bytes()),
             Known::ServerlessAuthorization if replaced => {}
             _ if field.hop => {}
-            _ => write_field(out, name, field.value.in_buffer(buffer)),
+            _ => lines.field(field),
         }
     }
+    let out = lines.end();
     if head.takes_trailers {
         write_field(out, b"TE", b"trailers");
     }
@@ -112,6 +114,13 @@ pub(super) fn write_head(
     });
     out.extend_from_slice(b"\r\n");
     place
+}
+
+fn write_request_line(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
+    out.extend_from_slice(head.method.in_buffer(buffer));
+    out.push(b' ');
+    write_target(out, head, buffer);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
 /// The target in origin form, byte for byte.

@@ -1,7 +1,9 @@
 //! The response as the app gets it.
 
 use super::request::Asked;
-use crate::http1::{Field, Framing, Known, ResponseHead, Version, body_of_response, write_field};
+use crate::http1::{
+    Field, Framing, Known, Lines, ResponseHead, Version, body_of_response, write_field,
+};
 use crate::names::Target;
 use crate::proxy::verdict::{is_invalid_token, relocated};
 
@@ -78,29 +80,36 @@ fn digits(status: u16) -> [u8; 3] {
     [status / 100, status / 10, status].map(|of| (of % 10) as u8 + b'0')
 }
 
-fn write_fields(
-    out: &mut Vec<u8>,
-    (head, buffer): (&ResponseHead, &[u8]),
-    redirects: Option<&Target>,
-) {
+fn write_status_line(out: &mut Vec<u8>, (head, buffer): (&ResponseHead, &[u8])) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&digits(head.status));
     out.push(b' ');
     out.extend_from_slice(head.reason.in_buffer(buffer));
     out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(
+    out: &mut Vec<u8>,
+    (head, buffer): (&ResponseHead, &[u8]),
+    redirects: Option<&Target>,
+) {
+    let mut lines = Lines::new(out, buffer);
+    if !lines.status_line(head.reason) {
+        let out = lines.end();
+        write_status_line(out, (head, buffer));
+        lines = Lines::new(out, buffer);
+    }
     // RFC 9110 §8.6: an interim response has no length to speak of.
     let lengthless = head.status < 200;
     let passes = |field: &&Field| !(field.hop || lengthless && field.known == Known::ContentLength);
     for field in head.fields().iter().filter(passes) {
-        let (name, value) = (field.name.in_buffer(buffer), field.value.in_buffer(buffer));
-        match field.known {
-            Known::Location => {
-                let relocated = redirects.and_then(|target| relocated(value, target));
-                write_field(out, name, relocated.as_deref().unwrap_or(value));
-            }
-            _ => write_field(out, name, value),
+        let led = redirects.filter(|_| field.known == Known::Location);
+        match led.and_then(|target| relocated(field.value.in_buffer(buffer), target)) {
+            Some(location) => lines.field_with(field, &location),
+            None => lines.field(field),
         }
     }
+    lines.end();
 }
 
 /// Whether this is the platform's refusal of a token as such, which another

@@ -1,11 +1,11 @@
 //! Bytes both ways without a look at them: after an upgrade or a CONNECT.
 
-use crate::net::{BoxFuture, Buffer, Outgoing, Stream, Tcp};
+use crate::net::{BoxFuture, Buffer, Incoming, Outgoing, Stream, Tcp};
 use crate::proxy::limits::{HELD, TUNNEL_LINGER, TURN};
 use crate::proxy::note::Note;
 use crate::proxy::timers::Timers;
 use futures_lite::future::poll_fn;
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use futures_lite::io::AsyncWrite;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -36,7 +36,7 @@ impl Way {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
+        from: &mut impl Incoming,
         to: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<bool> {
         let mut moved = false;

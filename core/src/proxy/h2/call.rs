@@ -29,6 +29,12 @@ pub(in crate::proxy) enum Failure {
     Gone,
 }
 
+impl From<Box<ProxyError>> for Failure {
+    fn from(error: Box<ProxyError>) -> Failure {
+        Failure::Answer(*error)
+    }
+}
+
 impl From<ProxyError> for Failure {
     fn from(error: ProxyError) -> Failure {
         Failure::Answer(error)

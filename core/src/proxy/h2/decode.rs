@@ -4,10 +4,9 @@
 use super::head1;
 use super::intake::poll_capacity;
 use crate::http1::{Body, BodyError, write_chunk, write_last_chunk};
-use crate::net::Buffer;
+use crate::net::{Buffer, Incoming};
 use crate::proxy::limits::{HEAD_ROOM, REPLAY};
 use bytes::Bytes;
-use futures_lite::io::AsyncRead;
 use h2::SendStream;
 use http::HeaderMap;
 use std::task::{Context, Poll, ready};
@@ -123,7 +122,7 @@ impl Decoding {
     pub(in crate::proxy) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        (buffer, io): (&mut Buffer, &mut (impl AsyncRead + Unpin)),
+        (buffer, io): (&mut Buffer, &mut impl Incoming),
         to: &mut SendStream<Bytes>,
     ) -> Poll<Result<(), Undecoded>> {
         loop {

@@ -95,11 +95,12 @@ async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Res
     if shared.config.refuse_pages && head.headers.iter().any(tells) {
         return Err(ProxyError::Page.into());
     }
-    let target = unless_gone(app, shared.target(&host)).await??;
+    let mut at = shared.timers.moment();
+    let target = unless_gone(app, shared.target(&host, &mut at)).await??;
     app.reply.note.leads_to(&target);
     let mut call = Call::new(shared, target, head);
     if call.carry != Carry::Nothing {
-        call.token = unless_gone(app, shared.token(&call.target)).await??;
+        call.token = unless_gone(app, shared.token(&call.target, &mut at)).await??;
     }
     let mut attempts = Attempts::default();
     loop {

@@ -24,7 +24,7 @@ use std::task::{Context, Poll, ready};
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) head: Response<()>,
-    connection: H1,
+    connection: Box<H1>,
     upload: Upload,
     download: Decoding,
     keep_alive: bool,
@@ -63,7 +63,7 @@ struct Heard {
 /// [`Stop`]; the connection is gone then.
 pub(super) async fn begin(
     call: &mut Call<'_>,
-    mut connection: H1,
+    mut connection: Box<H1>,
     intake: &mut Intake,
     reply: &mut Reply,
 ) -> Result<Begun, Stop> {

@@ -28,7 +28,7 @@ pub(in crate::proxy) struct H1 {
 /// One that waits for its next request.
 #[derive(Debug)]
 struct Idle {
-    connection: H1,
+    connection: Box<H1>,
     since: SystemTime,
 }
 
@@ -80,19 +80,19 @@ impl<T> ByScheme<T> {
 /// A connection that is being opened ahead of its request.
 #[derive(Debug)]
 enum Coming {
-    Unclaimed(Receiver<Result<H1, ProxyError>>),
+    Unclaimed(Receiver<Result<Box<H1>, ProxyError>>),
     /// A request waits for it.
     Claimed,
 }
 
 /// A connection on its way; whoever waits for it hears what came of it.
 #[derive(Debug)]
-pub(in crate::proxy) struct Warming(Sender<Result<H1, ProxyError>>);
+pub(in crate::proxy) struct Warming(Sender<Result<Box<H1>, ProxyError>>);
 
 impl H1 {
     /// A connection that has just been opened.
-    pub(in crate::proxy) fn new(stream: Stream) -> H1 {
-        H1 { stream, buffer: Buffer::default(), reused: false }
+    pub(in crate::proxy) fn new(stream: Stream) -> Box<H1> {
+        Box::new(H1 { stream, buffer: Buffer::default(), reused: false })
     }
 
     /// Whether nothing has come: an end, an alert or surplus bytes make it
@@ -100,6 +100,9 @@ impl H1 {
     fn is_quiet(&mut self) -> bool {
         if !self.buffer.is_empty() {
             return false;
+        }
+        if !self.stream.has_news() {
+            return true;
         }
         let mut context = Context::from_waker(Waker::noop());
         matches!(Pin::new(&mut self.stream).poll_read(&mut context, &mut [0]), Poll::Pending)
@@ -123,18 +126,19 @@ impl H1Pool {
 
     /// For how long a connection has been idle by the wall clock: a throttled
     /// instance's own clock stands still while it grows old. A clock that was
-    /// set back makes it too old.
-    fn age(&self, since: SystemTime) -> Duration {
-        self.timers.wall().duration_since(since).unwrap_or(IDLE)
+    /// set back makes it too old; one that was put back after `wall` is not.
+    fn age(&self, since: SystemTime, wall: SystemTime) -> Duration {
+        let age = wall.duration_since(since);
+        age.or_else(|_| self.timers.wall().duration_since(since)).unwrap_or(IDLE)
     }
 
-    /// An idle connection that is still good.
-    fn take(&self, target: &Target) -> Option<H1> {
+    /// An idle connection that is still good by the wall clock, which is `wall`.
+    pub(in crate::proxy) fn take(&self, target: &Target, wall: SystemTime) -> Option<Box<H1>> {
         let mut origins = self.idle.of(target);
         let at = place(&origins, &target.authority).ok()?;
         let connections = &mut origins.get_mut(at)?.idle;
         while let Some(Idle { mut connection, since }) = connections.pop() {
-            let age = self.age(since);
+            let age = self.age(since, wall);
             let fits = age < IDLE && connection.stream.is_tls() == target.tls;
             if fits && connection.is_still_quiet(age) {
                 return Some(connection);
@@ -144,7 +148,7 @@ impl H1Pool {
     }
 
     /// Keeps a connection on which an exchange has ended well.
-    pub(in crate::proxy) fn put(&self, target: &Target, mut connection: H1) {
+    pub(in crate::proxy) fn put(&self, target: &Target, mut connection: Box<H1>) {
         // From here on the reactor watches for an end.
         if !connection.is_quiet() {
             return;
@@ -193,7 +197,7 @@ impl H1Pool {
         &self,
         target: &Target,
         warming: Warming,
-        opened: Result<H1, ProxyError>,
+        opened: Result<Box<H1>, ProxyError>,
     ) {
         let claimed =
             matches!(self.warming.of(target).remove(&target.authority), Some(Coming::Claimed));
@@ -209,15 +213,12 @@ impl H1Pool {
         }
     }
 
-    /// An idle connection, or what comes of the one on its way: the first
+    /// What comes of the connection on its way, where none is idle: the first
     /// request would otherwise open a second beside it. One request waits for it.
-    pub(in crate::proxy) async fn take_or_wait(
+    pub(in crate::proxy) async fn wait(
         &self,
         target: &Target,
-    ) -> Option<Result<H1, ProxyError>> {
-        if let Some(connection) = self.take(target) {
-            return Some(Ok(connection));
-        }
+    ) -> Option<Result<Box<H1>, ProxyError>> {
         let coming = match self.warming.of(target).get_mut(&target.authority)? {
             Coming::Claimed => return None,
             unclaimed => std::mem::replace(unclaimed, Coming::Claimed),
@@ -230,9 +231,10 @@ impl H1Pool {
 
     /// Drops what has been idle for too long.
     pub(in crate::proxy) fn sweep(&self) {
+        let wall = self.timers.wall();
         for mut origins in self.idle.each() {
             origins.retain_mut(|origin| {
-                origin.idle.retain(|one| self.age(one.since) < IDLE);
+                origin.idle.retain(|one| self.age(one.since, wall) < IDLE);
                 !origin.idle.is_empty()
             });
         }
@@ -253,7 +255,10 @@ impl H1Pool {
 }
 
 /// Opens a connection.
-pub(in crate::proxy) async fn connect(shared: &Shared, target: &Target) -> Result<H1, ProxyError> {
+pub(in crate::proxy) async fn connect(
+    shared: &Shared,
+    target: &Target,
+) -> Result<Box<H1>, ProxyError> {
     let secure = if target.tls { Secure::Tls(Alpn::Http1) } else { Secure::No };
     // Boxed: it is seldom, and larger than everything that is held while it is
     // not under way.
@@ -295,9 +300,9 @@ mod tests {
     fn what_is_opened_in_the_clear_is_never_taken_for_tls() {
         let pool = H1Pool::new(Timers::new(Arc::new(SystemClock)));
         let warming = pool.begin_warming(&target(false)).unwrap();
-        assert!(block_on(pool.take_or_wait(&target(true))).is_none());
+        assert!(block_on(pool.wait(&target(true))).is_none());
         assert!(pool.begin_warming(&target(true)).is_some(), "each scheme warms for itself");
         pool.end_warming(&target(false), warming, Err(ProxyError::Internal));
-        assert!(block_on(pool.take_or_wait(&target(false))).is_none());
+        assert!(block_on(pool.wait(&target(false))).is_none());
     }
 }

@@ -26,7 +26,7 @@ pub(in crate::proxy) enum Way {
     /// As a stream.
     Http2(Lease),
     /// On a connection of its own.
-    Http1(H1),
+    Http1(Box<H1>),
 }
 
 /// The connections of every origin.
@@ -270,8 +270,11 @@ fn offer(upstream: Upstream, tls: bool) -> Option<Secure> {
 }
 
 async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError> {
-    if let Some(found) = shared.h1.take_or_wait(target).await {
-        return found.map(Way::Http1);
+    if let Some(connection) = shared.h1.take(target, shared.timers.wall()) {
+        return Ok(Way::Http1(connection));
+    }
+    if let Some(coming) = shared.h1.wait(target).await {
+        return coming.map(Way::Http1);
     }
     connect_h1(shared, target).await.map(Way::Http1)
 }

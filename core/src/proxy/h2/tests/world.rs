@@ -3,8 +3,8 @@
 use crate::auth::{IdToken, TokenError, Tokens};
 use crate::names::{Directory, Refusal, Target};
 use crate::net::{
-    BoxFuture, Clock, Dialer, Drain, Executing, OwnAddresses, Roots, SystemClock, Tasks, Tcp,
-    TcpListener, Tls, TokioIo, deadline,
+    BoxFuture, Clock, Dialer, Drain, Executing, Incoming, Moment, OwnAddresses, Roots, SystemClock,
+    Tasks, Tcp, TcpListener, Tls, TokioIo, deadline,
 };
 use crate::proxy::{Config, Proxy, Upstream};
 use crate::telemetry::{Counters, Level, Log, Record, Sink};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsAcceptor;
 use futures_rustls::rustls::{self, pki_types::PrivateKeyDer};
+use futures_rustls::server::TlsStream;
 use h2::server::{Builder, SendResponse};
 use h2::{RecvStream, SendStream, client};
 use http::{HeaderMap, Request, Response};
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than any test takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+impl Incoming for TlsStream<Tcp> {}
 
 /// Everything a test needs.
 pub struct World {
@@ -70,7 +73,7 @@ impl Directory for Names {
 }
 
 impl Tokens for Purse {
-    fn ready(&self, _: &str) -> Option<Arc<IdToken>> {
+    fn ready(&self, _: &str, _: Moment) -> Option<Arc<IdToken>> {
         self.ready.lock().unwrap().clone()
     }
 
