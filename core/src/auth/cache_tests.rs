@@ -243,6 +243,25 @@ fn pauses_after_failures_double_with_jitter_up_to_ten_seconds() {
 }
 
 #[test]
+fn a_fetch_that_nobody_waits_for_any_more_ends() {
+    let world = world((0..2000).map(|_| Plan::Passing).collect(), None);
+    world.cache.warm("a");
+    let calls_after = |tenths: usize| {
+        for _ in 0..tenths {
+            world.settle();
+            world.clock.advance(Duration::from_millis(100));
+        }
+        world.calls()
+    };
+    let calls = calls_after(40);
+    assert!(calls > 1 && calls_after(200) > calls, "it goes on for a while");
+    let calls = world.calls();
+    assert_eq!(calls_after(300), calls);
+    assert!(world.token_in_time().is_err());
+    assert!(world.calls() > calls, "who asks again is served again");
+}
+
+#[test]
 fn a_token_that_ended_while_the_instance_stood_still_is_not_sent() {
     let world = world(vec![], None);
     assert!(world.token().is_ok());

@@ -138,6 +138,17 @@ impl CloudRunDirectory {
         service.target(&shown).map(Arc::new).map_err(refuse)
     }
 
+    /// Keeps what `rules` have found, unless they are no longer in force.
+    fn keep(&self, host: &str, target: &Arc<Target>, rules: &Arc<Rules>) {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        if book.kept.len() < KEPT
+            && Arc::ptr_eq(&book.rules, rules)
+            && let Err(at) = book.place(host)
+        {
+            book.kept.insert(at, (host.to_owned(), target.clone()));
+        }
+    }
+
     /// The list of names that may be called. An entry without a tag stands for
     /// every tag of its service.
     fn permit(
@@ -173,14 +184,7 @@ impl Directory for CloudRunDirectory {
         drop(book);
         let rules = self.rules();
         let target = self.find(host, &rules)?;
-        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
-        // What was found by rules that are no longer in force is not kept.
-        if book.kept.len() < KEPT
-            && Arc::ptr_eq(&book.rules, &rules)
-            && let Err(at) = book.place(host)
-        {
-            book.kept.insert(at, (host.to_owned(), target.clone()));
-        }
+        self.keep(host, &target, &rules);
         Ok(target)
     }
 
@@ -298,6 +302,16 @@ mod tests {
         directory.replace(Vec::new(), Vec::new());
         assert_eq!(host(&directory, "hello"), "hello-123.us-central1.run.app");
         assert!(directory.target("other").is_ok());
+    }
+
+    #[test]
+    fn what_was_found_by_rules_that_were_replaced_meanwhile_is_not_kept() {
+        let directory = directory(on_platform());
+        let rules = directory.rules();
+        let found = directory.find("hello", &rules).unwrap();
+        directory.replace(Vec::new(), vec!["other".into()]);
+        directory.keep("hello", &found, &rules);
+        assert!(matches!(directory.target("hello"), Err(Refusal::NotAllowed { .. })));
     }
 
     #[test]

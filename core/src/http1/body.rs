@@ -71,11 +71,25 @@ pub enum BodyError {
     Trailers(HeadError),
 }
 
+impl BodyError {
+    /// The status that tells a client of it.
+    pub fn status(self) -> u16 {
+        match self {
+            BodyError::Truncated | BodyError::Chunk(_) => 400,
+            BodyError::Trailers(error) => error.status(),
+        }
+    }
+}
+
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Truncated => f.write_str("the connection ended in the middle of the body"),
             BodyError::Chunk(what) => write!(f, "invalid chunk: {what}"),
+            BodyError::Trailers(HeadError::TooLarge) => f.write_str("trailers over 64 KiB"),
+            BodyError::Trailers(HeadError::TooManyFields) => {
+                f.write_str("trailers over 256 fields")
+            }
             BodyError::Trailers(error) => write!(f, "invalid trailers: {error}"),
         }
     }
@@ -175,7 +189,7 @@ impl Chunked {
                 },
                 ChunkState::Trailers => {
                     let fields = field_lines(rest, Limits::default());
-                    return match fields.map_err(BodyError::Trailers)? {
+                    return match fields.map_err(of_trailers)? {
                         Some((length, mut trailers)) => {
                             trailers
                                 .retain(|field| !self.nominated.has(field.name.in_buffer(rest)));
@@ -224,6 +238,14 @@ impl Chunked {
         let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
         size.map(|size| Some((size, end + 1))).ok_or(BodyError::Chunk("its size cannot be read"))
     }
+}
+
+/// What is wrong with trailers, which have no line before their fields.
+fn of_trailers(error: HeadError) -> BodyError {
+    BodyError::Trailers(match error {
+        HeadError::TargetTooLong => HeadError::TooLarge,
+        error => error,
+    })
 }
 
 /// Writes one chunk; nothing for no data, because that would end the body.

@@ -97,7 +97,8 @@ impl ProxyError {
     pub(super) fn class(&self) -> (u16, &'static str) {
         match self {
             ProxyError::Head(error) => (error.status(), "http_request_error"),
-            ProxyError::Body(_) | ProxyError::Target(_) => (400, "http_request_error"),
+            ProxyError::Body(error) => (error.status(), "http_request_error"),
+            ProxyError::Target(_) => (400, "http_request_error"),
             ProxyError::SlowHead => (408, "http_request_error"),
             ProxyError::Connect => (405, "http_request_denied"),
             ProxyError::Page => (403, "http_request_denied"),

@@ -55,7 +55,8 @@ pub(super) const LINGER: Duration = Duration::from_millis(900);
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Interim responses that may come before a final one where their reader cannot
-/// hold them back, which HTTP/2 has no window for: many clients take fewer.
+/// hold them back, which HTTP/2 has no window for and HTTP/1.0 does not read: many
+/// clients take fewer.
 pub(super) const INTERIM: usize = 1000;
 
 /// How long a body waits for the service's word when its client expects one

@@ -1,13 +1,13 @@
 //! One request: where it goes, what proves who sends it, and over which
 //! connection, with the one retry that each of these may need.
 
-use super::connection::Client;
+use super::connection::{Client, Left, unless_left};
 use super::exchange::{Exchange, Outcome, Upload};
 use super::over_h2::{self, Carried};
 use super::request::{self, Asked, carrier};
 use super::scratch::Scratch;
 use crate::auth::IdToken;
-use crate::http1::{self, RequestHead, TargetForm};
+use crate::http1::{self, Framing, RequestHead, TargetForm};
 use crate::names::Target;
 use crate::net::{Buffer, Moment, Stream};
 use crate::proxy::browser;
@@ -46,6 +46,31 @@ struct Proof {
     token_at: Option<Range<usize>>,
 }
 
+/// Why there is no response.
+enum Stop {
+    /// Nobody waits for one any more.
+    Left,
+    Failed(Box<ProxyError>),
+}
+
+impl From<Left> for Stop {
+    fn from(_: Left) -> Stop {
+        Stop::Left
+    }
+}
+
+impl From<ProxyError> for Stop {
+    fn from(error: ProxyError) -> Stop {
+        Stop::Failed(Box::new(error))
+    }
+}
+
+impl From<Box<ProxyError>> for Stop {
+    fn from(error: Box<ProxyError>) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
 /// Answers the request whose head takes the first `length` bytes of the
 /// client's buffer.
 pub(super) async fn call(
@@ -60,7 +85,8 @@ pub(super) async fn call(
     client.note.begin_h1(shared, at.now, (&scratch.request, client.buffer.readable()));
     match attempt(shared, client, scratch, (&asked, length), at).await {
         Ok(next) => next,
-        Err(error) => {
+        Err(Stop::Left) => Next::Gone,
+        Err(Stop::Failed(error)) => {
             client.refuse(shared, &error, Some(&asked)).await;
             if client.buffer.consumed() == 0 {
                 client.buffer.consume(length);
@@ -76,25 +102,23 @@ async fn attempt(
     scratch: &mut Scratch,
     (asked, length): (&Asked, usize),
     mut at: Moment,
-) -> Result<Next, Box<ProxyError>> {
-    let buffer = client.buffer.readable();
-    let (form, authority) = destination(&scratch.request, buffer)?;
-    let page = shared.config.refuse_pages && is_of_a_page(&scratch.request, buffer);
-    let (target, ours) = match forward::way(shared, form, authority, page, &mut at).await? {
-        Way::Service(target) => (target, true),
-        Way::Elsewhere(target) => (target, false),
-        Way::Draw => {
-            accept_connect(client, length);
-            return Ok(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone });
-        }
-        Way::Tunnel(stream) => {
-            accept_connect(client, length);
-            return Ok(Next::Tunnel(Box::new((stream, Buffer::default()))));
-        }
+) -> Result<Next, Stop> {
+    let whole = match asked.framing {
+        Framing::Length(body) => Some(body.saturating_add(length as u64)),
+        _ => None,
     };
+    let head = &scratch.request;
+    let (target, ours) = match lead(shared, client, head, (length, whole), &mut at).await? {
+        Ok(led) => led,
+        Err(next) => return Ok(next),
+    };
+    let buffer = client.buffer.readable();
     client.note.leads_to(&target);
     let carry = carrier(&scratch.request, buffer, || at.wall);
-    let token = if carry == Carry::Nothing { None } else { shared.token(&target, &mut at).await? };
+    let token = match carry {
+        Carry::Nothing => None,
+        _ => unless_left(client, whole, shared.token(&target, &mut at)).await??,
+    };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
     let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
     let parts = on_stream.then(|| over_h2::translate(&scratch.request, buffer)).flatten();
@@ -110,22 +134,17 @@ async fn attempt(
     let mut proof = Proof { token, token_at };
     let whose = |error| whose(shared, error, (!ours).then_some(&*target));
     let service = match parts {
-        None => checkout(shared, &target, at.wall).await.map_err(whose)?,
+        None => {
+            let service = checkout(shared, &target, at.wall);
+            unless_left(client, upload.wanted(), service).await?.map_err(whose)?
+        }
         Some(parts) => {
-            let mut call = Call::new(shared, target.clone(), parts);
-            call.token = proof.token.clone();
-            // Boxed: connections to services of HTTP/1.1 would carry the room for it.
-            let conversing = over_h2::converse(client, &mut upload, asked, (shared, call));
-            match Box::pin(conversing).await? {
-                Carried::Answered(next) => {
+            let call = Call::new(shared, target.clone(), parts);
+            match by_stream(shared, (client, asked), &mut upload, (&mut proof, call)).await? {
+                Ok(connection) => connection,
+                Err(next) => {
                     scratch.upload = upload.out;
                     return Ok(next);
-                }
-                Carried::Http1(connection, token) => {
-                    if let Some(token) = token {
-                        proof.put(token, &mut upload);
-                    }
-                    connection
                 }
             }
         }
@@ -133,12 +152,65 @@ async fn attempt(
     let about = (asked, &*target);
     let next = converse(shared, client, &mut upload, scratch, about, (proof, service)).await;
     scratch.upload = upload.out;
-    next.map_err(whose)
+    next.map_err(|stop| match stop {
+        Stop::Failed(error) => Stop::Failed(whose(error)),
+        Stop::Left => stop,
+    })
+}
+
+/// Where the request whose head is so long leads, and whether that is a service; or
+/// what has become of the connection. The app has to send `whole` bytes, if that is
+/// known.
+async fn lead(
+    shared: &Arc<Shared>,
+    client: &mut Client,
+    head: &RequestHead,
+    (length, whole): (usize, Option<u64>),
+    at: &mut Moment,
+) -> Result<Result<(Arc<Target>, bool), Next>, Stop> {
+    let buffer = client.buffer.readable();
+    let (form, authority) = destination(head, buffer)?;
+    let page = shared.config.refuse_pages && is_of_a_page(head, buffer);
+    let way = forward::way(shared, form, authority, page, at);
+    Ok(match unless_left(client, whole, way).await?? {
+        Way::Service(target) => Ok((target, true)),
+        Way::Elsewhere(target) => Ok((target, false)),
+        Way::Draw => {
+            accept_connect(client, length);
+            Err(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone })
+        }
+        Way::Tunnel(stream) => {
+            accept_connect(client, length);
+            Err(Next::Tunnel(Box::new((stream, Buffer::default()))))
+        }
+    })
+}
+
+/// Sends the request as a stream, and says what comes next; or on which connection it
+/// goes on, where the service wants HTTP/1.1 after all.
+async fn by_stream(
+    shared: &Arc<Shared>,
+    (client, asked): (&mut Client, &Asked),
+    upload: &mut Upload,
+    (proof, mut call): (&mut Proof, Call<'_>),
+) -> Result<Result<Box<H1>, Next>, ProxyError> {
+    call.token = proof.token.clone();
+    // Boxed: connections to services of HTTP/1.1 would carry the room for it.
+    match Box::pin(over_h2::converse(client, upload, asked, (shared, call))).await? {
+        Carried::Answered(next) => Ok(Err(next)),
+        Carried::Http1(connection, token) => {
+            if let Some(token) = token {
+                proof.put(token, upload);
+            }
+            Ok(Ok(connection))
+        }
+    }
 }
 
 /// Answers a CONNECT, whose head is so long, that it has succeeded.
 fn accept_connect(client: &mut Client, length: usize) {
     client.buffer.consume(length);
+    client.begun = true;
     forward::accept_connect(client.out.bytes());
     client.note.answered(200);
 }
@@ -172,7 +244,7 @@ async fn converse(
     scratch: &mut Scratch,
     (asked, target): (&Asked, &Target),
     (mut proof, mut service): (Proof, Box<H1>),
-) -> Result<Next, Box<ProxyError>> {
+) -> Result<Next, Stop> {
     let mut renewable = proof.token_at.is_some();
     loop {
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
@@ -197,18 +269,23 @@ async fn converse(
             }
             Outcome::TokenRefused => {
                 renewable = false;
-                if renew(shared, target, &mut proof, upload).await {
-                    service = pool::connect_h1(shared, target).await?;
+                let another = async {
+                    let renewed = renew(shared, target, &mut proof, upload).await;
+                    if renewed { Some(pool::connect_h1(shared, target).await) } else { None }
+                };
+                if let Some(another) = unless_left(client, None, Box::pin(another)).await? {
+                    service = another?;
                 }
             }
             Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
                 upload.out.rewind();
-                service = pool::connect_h1(shared, target).await?;
+                let another = Box::pin(pool::connect_h1(shared, target));
+                service = unless_left(client, upload.wanted(), another).await??;
             }
             Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
-                return Err(Box::new(upstream(target, cause)));
+                return Err(upstream(target, cause).into());
             }
-            Outcome::Malformed(error) => return Err(Box::new(ProxyError::Body(error))),
+            Outcome::Malformed(error) => return Err(ProxyError::Body(error).into()),
             Outcome::Cut(cause) => {
                 let error = upstream(target, cause);
                 shared.tasks.log().debug("proxy", format_args!("{error}"));

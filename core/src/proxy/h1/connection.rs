@@ -158,7 +158,6 @@ impl Attention {
         client: &mut Client,
         wanted: Option<u64>,
     ) -> Result<(), Left> {
-        let short = |has: usize| wanted.is_some_and(|wanted| wanted > has as u64);
         while !self.ended {
             let unread = if client.buffer.is_full(HELD) {
                 match self.poll_end(context, client) {
@@ -174,14 +173,41 @@ impl Attention {
                     Poll::Ready(Ok(_)) => continue,
                 }
             };
-            if short(client.buffer.readable().len() + unread) {
-                return Err(Left);
-            }
-            self.ended = true;
+            self.end(client, unread, wanted)?;
             // Nothing more comes; hundreds may leave within one while.
             client.buffer.release();
-            self.linger(client);
         }
+        Ok(())
+    }
+
+    /// The same where nothing is read ahead, until the app has left or has had its
+    /// while.
+    fn poll_left(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &Client,
+        wanted: Option<u64>,
+    ) -> Poll<Left> {
+        while !self.ended {
+            let left = match ready!(self.poll_end(context, client)) {
+                HungUp::Broken => Err(Left),
+                HungUp::Ended { unread } => self.end(client, unread, wanted),
+            };
+            if let Err(left) = left {
+                return Poll::Ready(left);
+            }
+        }
+        if self.is_over(context) { Poll::Ready(Left) } else { Poll::Pending }
+    }
+
+    /// The app has ended its direction behind `unread` bytes.
+    fn end(&mut self, client: &Client, unread: usize, wanted: Option<u64>) -> Result<(), Left> {
+        let has = (client.buffer.readable().len() + unread) as u64;
+        if wanted.is_some_and(|wanted| wanted > has) {
+            return Err(Left);
+        }
+        self.ended = true;
+        self.linger(client);
         Ok(())
     }
 
@@ -225,6 +251,28 @@ impl Attention {
     pub(super) fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         self.linger.as_mut().is_some_and(|linger| linger.as_mut().poll(context).is_ready())
     }
+}
+
+/// Does what comes before an exchange, or between two attempts at it, for as long as
+/// the app is there, which has `wanted` bytes to send if that is known. Where nothing
+/// has to be waited for, the app is not looked at.
+///
+/// # Errors
+/// [`Left`], and the work has been given up.
+pub(super) async fn unless_left<T>(
+    client: &Client,
+    wanted: Option<u64>,
+    work: impl Future<Output = T>,
+) -> Result<T, Left> {
+    let mut work = pin!(work);
+    let mut attention = Attention::default();
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
+        }
+        attention.poll_left(context, client, wanted).map(Err)
+    })
+    .await
 }
 
 impl Client {
@@ -291,6 +339,7 @@ impl Client {
         if asked.is_some_and(|asked| asked.head) {
             answer.body.clear();
         }
+        self.begun = true;
         write_answer(self.out.bytes(), &answer, grpc);
         let _ = shared.timers.deadline(HEAD_TIME, self.flush()).await;
     }
@@ -302,9 +351,10 @@ impl Client {
         self.note.end();
     }
 
-    /// After a panic: an answer, if none has begun.
+    /// After a panic: an answer, if none has begun. Of what still waits, nobody knows
+    /// whether it is a whole head or half of one, which no other may follow.
     async fn give_up(&mut self, shared: &Shared) -> Next {
-        if self.begun {
+        if self.begun || self.out.left() > 0 {
             return Next::Reset;
         }
         self.refuse(shared, &ProxyError::Internal, None).await;

@@ -6,14 +6,14 @@ use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
 use crate::http1::{
-    Body, BodyError, Framing, Limits, Nominated, ResponseHead, Version, write_chunk, write_field,
-    write_last_chunk,
+    Body, BodyError, Framing, HeadError, Limits, Nominated, ResponseHead, Version, write_chunk,
+    write_field, write_last_chunk,
 };
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing};
 use crate::proxy::explain::may_be_refusal;
 use crate::proxy::h2::Decoding;
-use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, RECORD, REPLAY, TURN};
+use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, INTERIM, RECORD, REPLAY, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -61,6 +61,15 @@ impl Upload {
         self.body = begun.encode(buffer, self.chunked, self.out.bytes());
     }
 
+    /// How many bytes of the body the app has to send still, read or not, where that
+    /// is known.
+    pub(super) fn wanted(&self) -> Option<u64> {
+        match self.body {
+            Body::Length(left) => Some(left),
+            _ => None,
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.body.is_done() && self.out.is_sent()
     }
@@ -91,6 +100,8 @@ pub(super) struct Exchange<'a> {
     download: Download,
     service_keep: bool,
     heard: bool,
+    /// Interim responses that have not gone on.
+    withheld: usize,
     deaf: Option<String>,
     attention: Attention,
     /// The body waits for a word of the service.
@@ -125,6 +136,7 @@ impl<'a> Exchange<'a> {
             download: Download::Head,
             service_keep: true,
             heard: false,
+            withheld: 0,
             deaf: None,
             attention: Attention::default(),
             holding,
@@ -204,7 +216,7 @@ impl<'a> Exchange<'a> {
         match self.client.buffer.poll_fill(context, &mut self.client.tcp, HEAD_ROOM) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) if self.client.buffer.is_full(HEAD_ROOM) => {
-                Err(self.malformed(BodyError::Chunk("its trailers are too long")))
+                Err(self.malformed(BodyError::Trailers(HeadError::TooLarge)))
             }
             // A body cut short must not reach the service as a whole one.
             Poll::Ready(Ok(0) | Err(_)) => Err(self.left()),
@@ -289,6 +301,10 @@ impl<'a> Exchange<'a> {
             status @ 100..=199 => {
                 if self.asked.version == Version::Http11 {
                     write_interim(out, (self.head, buffer));
+                } else if self.withheld == INTERIM {
+                    return Err(Outcome::Garbled("it never comes to its response".to_owned()));
+                } else {
+                    self.withheld += 1;
                 }
                 if status == 100 {
                     self.holding = None;
@@ -415,11 +431,7 @@ impl<'a> Exchange<'a> {
         let watched = if silent {
             self.attention.watch(context, self.client, None)
         } else if self.upload.out.left() >= HELD || self.deaf.is_some() {
-            let wanted = match self.upload.body {
-                Body::Length(left) => Some(left),
-                _ => None,
-            };
-            self.attention.watch(context, self.client, wanted)
+            self.attention.watch(context, self.client, self.upload.wanted())
         } else {
             Ok(())
         };

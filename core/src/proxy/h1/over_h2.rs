@@ -43,6 +43,8 @@ struct Side<'a> {
     client: &'a mut Client,
     asked: &'a Asked,
     upload: Decoding,
+    /// Somebody reads the body: a service that wants it is there.
+    uploading: bool,
     /// The body waits for a word of the service.
     holding: Option<BoxFuture<'static, ()>>,
     /// The response came before that word, and nothing of the body has come.
@@ -149,6 +151,7 @@ impl<'a> Side<'a> {
             client,
             asked,
             upload,
+            uploading: false,
             holding,
             unsent: false,
             attention: Attention::default(),
@@ -252,9 +255,13 @@ impl AppSide for Side<'_> {
             ready!(timer.as_mut().poll(context));
             self.holding = None;
         }
+        self.uploading = true;
         let from = (&mut self.client.buffer, &mut self.client.tcp);
         self.upload.poll(context, from, to).map_err(|undecoded| match undecoded {
-            Undecoded::Sink => Halt::Sink,
+            Undecoded::Sink => {
+                self.uploading = false;
+                Halt::Sink
+            }
             // A body cut short must not reach the service as a whole one.
             Undecoded::Ended => Halt::Source(Reason::CANCEL, Failure::Gone),
             Undecoded::Malformed(error) => {
@@ -268,6 +275,7 @@ impl AppSide for Side<'_> {
     }
 
     fn rewind(&mut self) {
+        self.uploading = false;
         self.upload.rewind();
     }
 
@@ -357,7 +365,8 @@ impl AppSide for Side<'_> {
         if matches!(sent, Poll::Ready(Err(_))) {
             return Poll::Ready(Reason::CANCEL);
         }
-        let (read, held) = (self.upload.is_read(), self.holding.is_some() || self.unsent);
+        let read = self.upload.is_read();
+        let held = self.holding.is_some() || self.unsent || !self.uploading;
         let wanted = if read { None } else { self.upload.wanted() };
         let silent = read || held || self.upload.is_stalled();
         if silent && self.attention.watch(context, self.client, wanted).is_err() {

@@ -3,7 +3,7 @@
 
 use super::head1;
 use super::intake::poll_capacity;
-use crate::http1::{Body, BodyError, write_chunk, write_last_chunk};
+use crate::http1::{Body, BodyError, HeadError, write_chunk, write_last_chunk};
 use crate::net::{Buffer, Incoming};
 use crate::proxy::limits::{HEAD_ROOM, REPLAY};
 use bytes::Bytes;
@@ -151,7 +151,7 @@ impl Decoding {
             }
             match ready!(buffer.poll_fill(context, io, HEAD_ROOM)) {
                 Ok(0) if buffer.is_full(HEAD_ROOM) => {
-                    let cause = BodyError::Chunk("its trailers are too long");
+                    let cause = BodyError::Trailers(HeadError::TooLarge);
                     return Poll::Ready(Err(Undecoded::Malformed(cause)));
                 }
                 Ok(0) => self.body.end().map_err(|_| Undecoded::Ended)?,

@@ -56,7 +56,8 @@ pub(super) async fn run(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    fields::trim(&mut head.headers);
     let (grpc, method) = (fields::is_grpc(&head.headers), head.method.clone());
     let note = Note::of_h2(shared, &head);
     let reply = Reply { respond, stream: None, bare: false, note };
@@ -251,7 +252,9 @@ impl Reply {
             Some(stream) => stream.poll_reset(context),
             None => self.respond.poll_reset(context),
         };
-        reset.map(|reset| reset.unwrap_or(Reason::CANCEL))
+        // Nobody else may be told that nothing is wrong.
+        let reason = |reason: &Reason| *reason != Reason::NO_ERROR;
+        reset.map(|reset| reset.ok().filter(reason).unwrap_or(Reason::CANCEL))
     }
 
     /// Passes an interim response on (RFC 9110 §15.2).

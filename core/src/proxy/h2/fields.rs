@@ -67,6 +67,7 @@ pub(in crate::proxy) fn clean(fields: &mut HeaderMap) -> Present {
 /// The same for an interim response, which has no length to speak of (RFC 9110
 /// §8.6): the library would take it for the final one's.
 pub(in crate::proxy) fn clean_interim(fields: &mut HeaderMap) {
+    trim(fields);
     clean(fields);
     fields.remove(header::CONTENT_LENGTH);
 }
@@ -84,8 +85,31 @@ fn remove_nominated(fields: &mut HeaderMap) {
     }
 }
 
+/// Takes off white space around values, which is no part of them in any version
+/// (RFC 9110 §5.5) and must not go on (RFC 9113 §8.2.1). A message that has some is
+/// malformed, but few refuse it, and gRPC's servers send the text of an error as it
+/// was written: a refusal would stand in its place.
+pub(super) fn trim(fields: &mut HeaderMap) {
+    if fields.values().any(|value| trimmed(value).is_some()) {
+        for value in fields.values_mut() {
+            if let Some(Ok(mut short)) = trimmed(value).map(HeaderValue::from_bytes) {
+                short.set_sensitive(value.is_sensitive());
+                *value = short;
+            }
+        }
+    }
+}
+
+/// The value without white space around it, if there is some.
+fn trimmed(value: &HeaderValue) -> Option<&[u8]> {
+    let value = value.as_bytes();
+    let short = value.trim_ascii();
+    (short.len() < value.len()).then_some(short)
+}
+
 /// Removes from trailers what must not stand there (RFC 9110 §6.5.1).
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    trim(trailers);
     let forbidden = |name: &HeaderName| known(name).is_forbidden_in_trailers();
     while let Some(name) = trailers.keys().find(|name| forbidden(name)).cloned() {
         trailers.remove(name);
@@ -151,6 +175,21 @@ mod tests {
         let mut left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "te", "x-kept"]);
+    }
+
+    #[test]
+    fn white_space_around_values_is_no_part_of_them() {
+        let mut fields = HeaderMap::new();
+        let mut secret = HeaderValue::from_static("\t s ");
+        secret.set_sensitive(true);
+        fields.append("x-secret", secret);
+        for value in [&b" a b\t"[..], b" \t", b"c", b"\xe9 "] {
+            fields.append("x-many", HeaderValue::from_bytes(value).unwrap());
+        }
+        trim(&mut fields);
+        assert!(fields["x-secret"] == "s" && fields["x-secret"].is_sensitive());
+        let many: Vec<_> = fields.get_all("x-many").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(many, [&b"a b"[..], b"", b"c", b"\xe9"]);
     }
 
     #[test]

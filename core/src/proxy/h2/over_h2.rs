@@ -4,6 +4,7 @@
 use super::app::{AppSide, Halt};
 use super::attempts::{Again, Stop};
 use super::call::{Call, Failure};
+use super::fields;
 use super::intake::{Intake, reason_of};
 use crate::http1::{Framing, body_of_response};
 use crate::proxy::limits::INTERIM;
@@ -70,11 +71,14 @@ pub(in crate::proxy) async fn begin(
             Err(Ended::Otherwise(Failure::Gone))
         })
     });
-    let (head, body) = match outcome.await {
+    let (mut head, body) = match outcome.await {
         Ok(response) => response.into_parts(),
         Err(Ended::Otherwise(failure)) => return Err(failure.into()),
-        Err(Ended::Response(error)) => return Err(stop(call, lease, reused, &error)),
+        Err(Ended::Response(error)) => {
+            return Err(stop(call, lease, reused && interim == 0, &error));
+        }
     };
+    fields::trim(&mut head.headers);
     if head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
         reset(&mut send, Reason::PROTOCOL_ERROR);
         return Err(Failure::Answer(call.upstream("more than one Content-Length")).into());
@@ -137,8 +141,9 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
     }
 }
 
-/// What a stream that failed before its response means.
-fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop {
+/// What a stream that failed before its response means; `stale`: its connection had
+/// been used before, and brought nothing of it.
+fn stop(call: &Call<'_>, lease: Lease, stale: bool, error: &h2::Error) -> Stop {
     let failure = Failure::from(call.broken(error));
     if error.is_reset() && error.is_remote() {
         return match error.reason() {
@@ -163,10 +168,11 @@ fn stop(call: &Call<'_>, lease: Lease, reused: bool, error: &h2::Error) -> Stop 
     // RFC 9113 §6.8: a stream above the last one that GOAWAY names was not
     // processed either; the library reports GOAWAY for those alone.
     let unprocessed = error.is_go_away() && error.is_remote();
-    // Nobody but we ourselves, who have heard some of a response, ends a stream so.
-    let heard = !error.is_go_away() && error.reason().is_some();
-    let stale = reused && !heard && call.method.is_idempotent();
-    let again = if unprocessed || stale { Again::Once } else { Again::No };
+    // A reason is our own, for what the service has said: the connection had not
+    // died unnoticed, and what was said may have been the response.
+    let died = stale && error.reason().is_none();
+    let repeats = unprocessed || died && call.method.is_idempotent();
+    let again = if repeats { Again::Once } else { Again::No };
     Stop { failure, again }
 }
 

@@ -282,7 +282,10 @@ pub(super) fn count(shared: &Shared, connected: &Connected) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{SystemClock, block_on};
+    use crate::net::{Executing, SystemClock, Tcp, block_on};
+    use crate::proxy::testing::Hand;
+    use crate::telemetry::Log;
+    use std::net::TcpListener;
     use std::sync::Arc;
 
     fn target(tls: bool) -> Target {
@@ -304,5 +307,27 @@ mod tests {
         assert!(pool.begin_warming(&target(true)).is_some(), "each scheme warms for itself");
         pool.end_warming(&target(false), warming, Err(ProxyError::Internal));
         assert!(block_on(pool.wait(&target(false))).is_none());
+    }
+
+    /// While a process does not run, its reactor tells of nothing.
+    #[test]
+    fn an_end_that_the_reactor_has_not_told_of_is_asked_for() {
+        let (failed, _) = async_channel::bounded(1);
+        let executing = Executing::new(Log::discard(), Arc::default(), failed).unwrap();
+        let clock = Hand::new();
+        let pool = H1Pool::new(Timers::new(clock.clone()));
+        executing.run(async {
+            for (idle, believed) in [(FRESH, true), (FRESH + Duration::from_millis(1), false)] {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let near = Tcp::connect(listener.local_addr().unwrap()).await.unwrap();
+                let (far, _) = listener.accept().unwrap();
+                // The reactor has no turn from here on.
+                pool.put(&target(false), H1::new(Stream::Plain(near)));
+                clock.pass_on_the_wall(idle);
+                drop(far);
+                let wall = pool.timers.wall();
+                assert_eq!(pool.take(&target(false), wall).is_some(), believed, "{idle:?}");
+            }
+        });
     }
 }

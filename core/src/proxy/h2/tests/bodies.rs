@@ -235,6 +235,49 @@ fn a_body_that_is_broken_off_is_never_a_whole_one() {
     }
 }
 
+/// The service hears why, but never that nothing was wrong; `length`: of a body whose
+/// end the proxy has, where it must wait for room.
+#[test]
+fn the_reason_of_an_app_that_resets_reaches_the_service() {
+    for (length, reason, expected) in [
+        (None, Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
+        (None, Reason::NO_ERROR, Reason::INTERNAL_ERROR),
+        (Some(100_000), Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
+        (Some(100_000), Reason::NO_ERROR, Reason::CANCEL),
+    ] {
+        let world = World::new(Upstream::Http2);
+        let (seen, sees) = async_channel::bounded(1);
+        world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+            let seen = seen.clone();
+            async move {
+                let mut body = request.into_body();
+                body.data().await.unwrap().unwrap();
+                seen.send(None).await.unwrap();
+                let told = poll_fn(|context| respond.poll_reset(context)).await;
+                seen.send(Some(told.unwrap())).await.unwrap();
+            }
+        });
+        let told = world.run(async {
+            let mut app = world.app().await;
+            let request = Request::post("http://hello/").body(()).unwrap();
+            let (_response, mut upload) = app.send_request(request, false).unwrap();
+            match length {
+                None => upload.send_data(Bytes::from_static(b"part"), false).unwrap(),
+                Some(length) => {
+                    send(&mut upload, pattern(length)).await.unwrap();
+                    upload.send_data(Bytes::new(), true).unwrap();
+                }
+            }
+            assert_eq!(sees.recv().await.unwrap(), None);
+            // Another exchange has come and gone: the proxy has passed on what it can.
+            assert_eq!(world.ask(get("http://nobody/"), None).await.status(), 421);
+            upload.send_reset(reason);
+            sees.recv().await.unwrap()
+        });
+        assert_eq!(told, Some(expected), "{length:?} {reason:?}");
+    }
+}
+
 /// Two ends of one connection.
 async fn pair() -> (Tcp, Tcp) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use super::http1_apps::{CLOSE, ask, connected, reply, says};
 use super::world::{World, fields, hear, read, say, send, streams, token};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
-use crate::proxy::limits::INTERIM;
+use crate::proxy::limits::{HEAD_ROOM, INTERIM};
 use bytes::Bytes;
 use futures_lite::AsyncReadExt;
 use h2::Reason;
@@ -72,6 +72,28 @@ fn a_body_that_is_none_is_told_and_cancelled() {
         "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ));
     assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+}
+
+#[test]
+fn trailers_of_an_app_that_are_too_long_or_too_many_are_told_as_such() {
+    let (long, many) = (format!("X: {}\r\n", "x".repeat(HEAD_ROOM)), "X: x\r\n".repeat(257));
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        let world = World::new(upstream);
+        world.listen("hello", false, |mut tcp: Tcp| async move {
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        });
+        if upstream == Upstream::Http2 {
+            world.service("hello", |request, _: SendResponse<Bytes>| async move {
+                read(&mut request.into_body()).await.unwrap_err();
+            });
+        }
+        for (trailers, told) in [(&long, "trailers over 64 KiB"), (&many, "over 256 fields")] {
+            let head = "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+            let heard = world.run(ask(&world, &format!("{head}{trailers}\r\n")));
+            assert!(heard.starts_with("HTTP/1.1 431 "), "{upstream:?}: {heard}");
+            assert!(heard.contains(told), "{upstream:?}: {heard}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::http1_apps::{CLOSE, ask, connected, reply};
 use super::world::{World, fields, get, hear, read, say, send};
 use crate::net::Tcp;
 use crate::proxy::Upstream;
+use crate::proxy::limits::INTERIM;
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -66,6 +67,21 @@ fn an_app_of_http10_gets_none() {
     }
 }
 
+/// It reads none, so that nothing would hold them back.
+#[test]
+fn those_without_end_for_an_app_of_http10_are_a_bad_gateway() {
+    for (count, status) in [(INTERIM, 204), (INTERIM + 1, 502)] {
+        let world = World::new(Upstream::Http1);
+        world.listen("hello", false, move |mut tcp: Tcp| async move {
+            hear(&mut tcp, "\r\n\r\n").await;
+            say(&mut tcp, &"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(count)).await;
+            say(&mut tcp, "HTTP/1.1 204 No Content\r\n\r\n").await;
+        });
+        let heard = world.run(ask(&world, "GET / HTTP/1.0\r\nHost: hello\r\n\r\n"));
+        assert!(heard.starts_with(&format!("HTTP/1.1 {status} ")), "{count}: {heard}");
+    }
+}
+
 #[test]
 fn nothing_becomes_another_protocol_unasked() {
     let world = World::new(Upstream::Http1);
@@ -89,6 +105,28 @@ fn nothing_becomes_another_protocol_unasked() {
     assert!(old.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{old}");
     let post = Request::post("http://hello/").body(()).unwrap();
     assert_eq!(world.run(world.ask(post, None)).status(), 502);
+}
+
+/// Nobody knows whether what waits is a whole head or half of one.
+#[test]
+fn no_answer_follows_a_head_that_a_panic_has_left_unsent() {
+    use futures_lite::AsyncReadExt;
+    let world = World::new(Upstream::Http1);
+    world.listen("unspeakable", false, |mut tcp: Tcp| async move {
+        hear(&mut tcp, "\r\n\r\n").await;
+        // Both come together: the first is written, and nothing sent, when the
+        // second is told of.
+        say(&mut tcp, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nnonsense\r\n\r\n").await;
+    });
+    world.run(async {
+        let mut app = connected(&world).await;
+        say(&mut app, "GET / HTTP/1.1\r\nHost: unspeakable\r\n\r\n").await;
+        let mut heard = Vec::new();
+        let end = app.read_to_end(&mut heard).await.map_err(|error| error.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+        assert_eq!(String::from_utf8_lossy(&heard), "");
+    });
+    assert_eq!(world.counters.panics.get(), 1);
 }
 
 const EXPECTS: &str =

@@ -25,18 +25,27 @@ fn verdict(path: &str) -> (u16, &'static str) {
 }
 
 /// A service over TLS, of this version, that says so to `Bearer old` alone, once it
-/// has read the body; how many requests it has heard.
+/// has read the body; how many requests it has heard. `/ever` is refused to all, and
+/// there are more tokens to be had than anybody should ask for.
 fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
     let heard = Arc::new(AtomicUsize::new(0));
-    let count = heard.clone();
+    let (count, counted) = (heard.clone(), heard.clone());
+    let tokens = world.tokens.clone();
+    let refuses = move |path: &str, old: bool| {
+        if path == "/ever" && counted.load(Ordering::Relaxed) < 9 {
+            *tokens.next.lock().unwrap() = token("another");
+        }
+        old || path == "/ever"
+    };
     if upstream == Upstream::Http2 {
         world.tls_service("hello", move |request, mut respond: SendResponse<Bytes>| {
             count.fetch_add(1, Ordering::Relaxed);
+            let refuses = refuses.clone();
             async move {
                 let (head, mut body) = request.into_parts();
                 let _ = read(&mut body).await;
                 let mut response = Response::new(());
-                if head.headers["authorization"] == "Bearer old" {
+                if refuses(head.uri.path(), head.headers["authorization"] == "Bearer old") {
                     let (status, challenge) = verdict(head.uri.path());
                     *response.status_mut() = status.try_into().unwrap();
                     *response.headers_mut() = fields(&[("www-authenticate", challenge)]);
@@ -49,7 +58,7 @@ fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
     }
     let acceptor = world.acceptor(&[b"http/1.1"]);
     world.listen("hello", true, move |tcp: Tcp| {
-        let (acceptor, count) = (acceptor.clone(), count.clone());
+        let (acceptor, count, refuses) = (acceptor.clone(), count.clone(), refuses.clone());
         async move {
             let mut tls = acceptor.accept(tcp).await.unwrap();
             let (mut text, mut piece) = (Vec::new(), [0; 64 * 1024]);
@@ -63,12 +72,14 @@ fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
                 let length = head.split_once("content-length: ").map_or("0", |(_, rest)| rest);
                 let mut left: usize = length.lines().next().unwrap().parse().unwrap();
                 while left > 0 {
-                    left -= tls.read(&mut piece[..left.min(64 * 1024)]).await.unwrap();
+                    let count = tls.read(&mut piece[..left.min(64 * 1024)]).await.unwrap();
+                    assert!(count > 0, "the body was cut");
+                    left -= count;
                 }
-                let (status, challenge) = match head.contains("\r\nauthorization: bearer old\r\n") {
-                    true => verdict(head.split(' ').nth(1).unwrap()),
-                    false => (200, "none"),
-                };
+                let path = head.split(' ').nth(1).unwrap();
+                let old = head.contains("\r\nauthorization: bearer old\r\n");
+                let (status, challenge) =
+                    if refuses(path, old) { verdict(path) } else { (200, "none") };
                 let answer = format!("HTTP/1.1 {status} X\r\nWWW-Authenticate: {challenge}\r\n");
                 let answer = format!("{answer}Content-Length: 0\r\n\r\n");
                 tls.write_all(answer.as_bytes()).await.unwrap();
@@ -136,6 +147,22 @@ fn only_a_refused_token_of_ours_is_renewed_and_only_what_was_kept_is_sent_again(
             assert_eq!((got, heard.load(Ordering::Relaxed)), (expected, requests), "{case}");
             let is_left = world.tokens.next.lock().unwrap().is_some();
             assert_eq!(is_left, requests == 1, "{case}");
+        }
+    }
+}
+
+/// A service that is never content would otherwise be asked for as long as tokens
+/// come.
+#[test]
+fn a_request_gets_another_token_once() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        for http2 in [false, true] {
+            let world = World::new(upstream);
+            let heard = service(&world, upstream);
+            *world.tokens.ready.lock().unwrap() = token("old");
+            let got = status(&world, http2, "/ever", &[], 0);
+            assert_eq!((got, heard.load(Ordering::Relaxed)), (401, 2), "{upstream:?} {http2}");
+            assert!(world.tokens.next.lock().unwrap().is_some(), "there would have been more");
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
+use futures_lite::AsyncWriteExt;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, SendStream};
 use http::{Method, Request, Response};
@@ -166,6 +167,51 @@ fn what_the_proxy_itself_refuses_of_a_response_is_not_asked_for_again() {
     assert_eq!(count.load(Ordering::Relaxed), 2);
 }
 
+/// The connection was used before, and is not dead either: what has come is no
+/// response, or only an interim one.
+#[test]
+fn what_has_been_heard_of_a_response_is_not_asked_for_again() {
+    for garbled in [true, false] {
+        let world = World::new(Upstream::Http2);
+        let (tasks, count) = (world.tasks.clone(), Arc::new(AtomicUsize::new(0)));
+        let (counted, (go, goes)) = (count.clone(), async_channel::bounded::<()>(1));
+        world.listen("hello", false, move |tcp: Tcp| {
+            let (tasks, counted, goes) = (tasks.clone(), counted.clone(), goes.clone());
+            let raw = tcp.clone();
+            let handle = move |_, mut respond: SendResponse<Bytes>| {
+                let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+                let (goes, mut raw) = (goes.clone(), raw.clone());
+                async move {
+                    if !first && garbled {
+                        // DATA of no stream.
+                        return raw.write_all(&[0; 9]).await.unwrap();
+                    }
+                    if !first {
+                        let early = Response::builder().status(103).body(()).unwrap();
+                        respond.send_informational(early).unwrap();
+                        let _ = goes.recv().await;
+                        return raw.shutdown(Shutdown::Both).unwrap();
+                    }
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            };
+            streams(TokioIo::new(tcp), Builder::new(), tasks, handle)
+        });
+        assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+        world.run(async {
+            let mut app = world.app().await;
+            let (mut response, _) = app.send_request(get("http://hello/"), true).unwrap();
+            if !garbled {
+                let early = std::future::poll_fn(|context| response.poll_informational(context));
+                assert_eq!(early.await.unwrap().unwrap().status(), 103);
+                go.close();
+            }
+            assert_eq!(response.await.unwrap().status(), 502, "{garbled}");
+        });
+        assert_eq!(count.load(Ordering::Relaxed), 2, "{garbled}");
+    }
+}
+
 /// A part of a body that is no longer kept must never arrive as all of it.
 #[test]
 fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
@@ -198,4 +244,42 @@ fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
     let heard = world.run(ask(&world, &(head + &"7".repeat(LARGE))));
     assert!(heard.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{heard}");
     assert_eq!(count.load(Ordering::Relaxed), 2, "each came once");
+}
+
+/// Each piece that is kept may hold on to the memory that it was read into.
+#[test]
+fn a_body_of_many_pieces_is_not_kept_however_small_they_are() {
+    for (pieces, requests) in [(16, 2), (17, 1)] {
+        let world = World::new(Upstream::Http2);
+        let count = Arc::new(AtomicUsize::new(0));
+        let (counted, (heard, hears)) = (count.clone(), async_channel::unbounded());
+        world.service("hello", move |request, mut respond: SendResponse<Bytes>| {
+            let (first, heard) = (counted.fetch_add(1, Ordering::Relaxed) == 0, heard.clone());
+            async move {
+                let mut body = request.into_body();
+                for _ in 0..if first { pieces } else { 0 } {
+                    heard.send(body.data().await.unwrap().unwrap()).await.unwrap();
+                }
+                if first {
+                    return respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                assert_eq!(read(&mut body).await.unwrap(), [7].repeat(pieces));
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+        });
+        let status = world.run(async {
+            let mut app = world.app().await;
+            let request = Request::post("http://hello/").body(()).unwrap();
+            let (response, mut upload) = app.send_request(request, false).unwrap();
+            for _ in 0..pieces {
+                upload.send_data(Bytes::from_static(&[7]), false).unwrap();
+                assert_eq!(hears.recv().await.unwrap(), [7][..]);
+            }
+            // The first attempt may have been given up by now.
+            let _ = upload.send_data(Bytes::new(), true);
+            response.await.map(|response| response.status().as_u16())
+        });
+        assert_eq!(status.ok(), (requests == 2).then_some(200), "{pieces}");
+        assert_eq!(count.load(Ordering::Relaxed), requests, "{pieces}");
+    }
 }

@@ -7,10 +7,13 @@ use crate::proxy::Upstream;
 use crate::proxy::limits::{CONTINUE, IDLE, LINGER, LOOK};
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
+use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, SendStream};
 use http::{Request, Response};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -79,12 +82,18 @@ fn a_connection_whose_peer_has_fallen_silent_ends_with_its_ping() {
     let clock = Hand::new();
     let world = World::by(clock.clone(), Upstream::Http2);
     let (seen, sees) = async_channel::bounded(1);
+    let (turn, turns) = async_channel::bounded::<()>(1);
     world.listen("hello", false, move |tcp: Tcp| {
-        let seen = seen.clone();
+        let (seen, turns) = (seen.clone(), turns.clone());
         async move {
             let mut connection = Builder::new().handshake(TokioIo::new(tcp)).await.unwrap();
             let (_, mut respond) = connection.accept().await.unwrap().unwrap();
             let _: SendStream<Bytes> = respond.send_response(Response::new(()), true).unwrap();
+            let answered = async { turns.recv().await.unwrap() };
+            futures_lite::future::or(answered, async { drop(connection.accept().await) }).await;
+            // In between, nobody would answer a ping.
+            seen.send(()).await.unwrap();
+            turns.recv().await.unwrap();
             let open = connection.accept().await.unwrap().unwrap();
             seen.send(()).await.unwrap();
             // Nobody reads on: the host is gone.
@@ -96,11 +105,15 @@ fn a_connection_whose_peer_has_fallen_silent_ends_with_its_ping() {
         let mut app = connected(&world).await;
         say(&mut app, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
         reply(&mut app, "\r\n\r\n").await;
+        turn.send(()).await.unwrap();
+        sees.recv().await.unwrap();
         // The sweep of the pools sleeps as long as a ping waits for its turn.
         clock.until_sleepers(2, PING).await;
         clock.pass(PING);
-        clock.until_sleepers(2, PING).await;
-        assert_eq!(clock.sleepers(PONG), 0, "without a stream nothing is asked");
+        at_rest(&world).await;
+        let waiting = (clock.sleepers(PING), clock.sleepers(PONG));
+        assert_eq!(waiting, (2, 0), "without a stream nothing is asked");
+        turn.send(()).await.unwrap();
         say(&mut app, "POST / HTTP/1.1\r\nHost: hello\r\nContent-Length: 0\r\n\r\n").await;
         sees.recv().await.unwrap();
         clock.pass(PING);
@@ -223,6 +236,58 @@ fn an_app_of_http1_that_leaves_behind_a_stalled_body_is_noticed_within_a_second(
             assert_eq!(sees.recv().await.unwrap(), Some(Reason::CANCEL));
         }
     });
+}
+
+/// Lets time pass until the proxy has noticed that the app has ended its direction.
+async fn noticed_after(world: &World, clock: &Hand, mut app: Tcp) -> Duration {
+    app.close().await.unwrap();
+    let mut heard = Vec::new();
+    let mut ended = pin!(app.read_to_end(&mut heard));
+    let mut passed = Duration::ZERO;
+    loop {
+        at_rest(world).await;
+        if poll_once(ended.as_mut()).await.is_some() {
+            return passed;
+        }
+        clock.pass(LOOK);
+        passed += LOOK;
+        assert!(passed < Duration::from_secs(60), "it never is");
+    }
+}
+
+#[test]
+fn an_app_of_http1_that_leaves_before_its_service_is_there_is_noticed_within_a_second() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        let clock = Hand::new();
+        let world = World::by(clock.clone(), upstream);
+        let somewhere = "127.0.0.1:1".parse().unwrap();
+        world.lead_to("far", "silent", somewhere, false);
+        // Its token is waited for before its connection.
+        world.lead("poor", somewhere, true);
+        world.tokens.waits.store(true, Ordering::Relaxed);
+        world.run(async {
+            for name in ["far", "poor"] {
+                for (body, whole) in [
+                    ("\r\n", true),
+                    ("Content-Length: 4\r\n\r\nbody", true),
+                    ("Content-Length: 9\r\n\r\nbody", false),
+                ] {
+                    let mut app = connected(&world).await;
+                    say(&mut app, &format!("PUT / HTTP/1.1\r\nHost: {name}\r\n{body}")).await;
+                    at_rest(&world).await;
+                    // It is waited for as long as that takes.
+                    clock.pass(Duration::from_secs(5));
+                    at_rest(&world).await;
+                    let case = format!("{upstream:?} {name} {body}");
+                    let after = noticed_after(&world, &clock, app).await;
+                    // One that is whole may have ended its own direction alone.
+                    let within =
+                        if whole { LINGER..=Duration::from_secs(1) } else { Duration::ZERO..=LOOK };
+                    assert!(within.contains(&after), "{case}: {after:?}");
+                }
+            }
+        });
+    }
 }
 
 #[test]

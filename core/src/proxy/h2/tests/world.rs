@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,7 +34,7 @@ pub struct World {
     pub executing: Executing,
     pub tasks: Tasks,
     pub counters: Arc<Counters>,
-    /// What the log says from debug on.
+    /// What the log says from debug on; to tell of `unspeakable` breaks it.
     pub said: Arc<Mutex<Vec<(Level, String)>>>,
     pub names: Arc<Names>,
     pub tokens: Arc<Purse>,
@@ -48,9 +49,11 @@ pub struct World {
 #[derive(Default)]
 pub struct Names(Mutex<HashMap<String, Arc<Target>>>);
 
-/// Tokens that a test sets: what is ready, and what comes after a refusal.
+/// Tokens that a test sets: what is ready, what comes after a refusal, and whether
+/// what is not ready is waited for without end.
 #[derive(Default)]
 pub struct Purse {
+    pub waits: AtomicBool,
     pub ready: Mutex<Option<Arc<IdToken>>>,
     pub next: Mutex<Option<Arc<IdToken>>>,
 }
@@ -79,6 +82,9 @@ impl Tokens for Purse {
 
     fn token<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<Arc<IdToken>, TokenError>> {
         Box::pin(async move {
+            if self.waits.load(Ordering::Relaxed) {
+                return std::future::pending().await;
+            }
             let (audience, cause) = (audience.to_owned(), "the account is gone".to_owned());
             Err(TokenError { audience, cause, permanent: true })
         })
@@ -116,6 +122,7 @@ impl World {
         let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
         let saying = said.clone();
         let say = move |record: &Record<'_>| {
+            assert!(!record.message.contains("unspeakable"), "a log that breaks");
             saying.lock().unwrap().push((record.level, record.message.into()));
         };
         let log = Log::new(Level::Debug, Sink::Callback(Box::new(say)), Instant::now);
@@ -131,6 +138,9 @@ impl World {
         let here = Arc::new(|host: String| -> BoxFuture<'static, Result<Vec<_>, String>> {
             Box::pin(async move {
                 assert_ne!(host, "panic", "a resolver that breaks");
+                if host == "silent" {
+                    return std::future::pending().await;
+                }
                 Ok(vec!["127.0.0.1".parse().unwrap()])
             })
         });
@@ -171,7 +181,8 @@ impl World {
         self.lead_to(name, "localhost", address, tls);
     }
 
-    /// The same by way of `host`; the look-up of `panic` breaks.
+    /// The same by way of `host`; the look-up of `panic` breaks, that of `silent` never
+    /// ends.
     pub fn lead_to(&self, name: &str, host: &str, address: SocketAddr, tls: bool) {
         let target = Target {
             name: name.to_owned(),
