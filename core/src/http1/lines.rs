@@ -7,6 +7,7 @@ use super::field::{Field, Span, write_field};
 /// as it is to be written, one line behind the other, goes in one piece: most of
 /// a head does, and a piece costs more than its bytes.
 #[derive(Debug)]
+#[must_use = "what is left is copied by `end`"]
 pub struct Lines<'a> {
     out: &'a mut Vec<u8>,
     buffer: &'a [u8],

@@ -101,12 +101,15 @@ impl Buffer {
         io: &mut impl Incoming,
         most: usize,
     ) -> Poll<io::Result<usize>> {
-        if io.poll_news(context).is_pending() {
+        // One that is full says so whether there is news or not.
+        let is_full = self.is_full(most.max(self.bytes.len()));
+        if !is_full && io.poll_news(context).is_pending() {
             self.lend();
             return Poll::Pending;
         }
         self.make_room(most);
-        let Some(room) = self.bytes.get_mut(self.end..) else { return Poll::Ready(Ok(0)) };
+        let room = self.bytes.get_mut(self.end..).filter(|room| !room.is_empty());
+        let Some(room) = room else { return Poll::Ready(Ok(0)) };
         let room_size = room.len();
         let Poll::Ready(read) = Pin::new(io).poll_read(context, room) else {
             self.lend();
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_news_is_not_read() {
+    fn who_has_no_news_is_not_read_and_what_is_full_says_so() {
         struct Silent;
         impl AsyncRead for Silent {
             fn poll_read(
@@ -249,6 +252,9 @@ mod tests {
         buffer.consume(5);
         assert!(buffer.poll_fill(&mut context, &mut Silent, FIRST).is_pending());
         assert_eq!(buffer.bytes.capacity(), 0, "it has been lent");
+        fill(&mut buffer, &[b'x'; FIRST], FIRST);
+        let full = buffer.poll_fill(&mut context, &mut Silent, FIRST);
+        assert!(matches!(full, Poll::Ready(Ok(0))), "one that is full says so: {full:?}");
     }
 
     /// Says something once, and waits.

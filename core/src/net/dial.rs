@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_does_not_answer_is_left_after_five_seconds() {
+    fn an_address_is_given_five_seconds_before_the_next() {
         let (_listener, address) = listener();
         let silent = SocketAddr::new("127.0.0.2".parse().unwrap(), address.port());
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);

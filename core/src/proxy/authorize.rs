@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 impl Shared {
     /// Where `host` leads; waits for a while if we do not know yet where we are,
-    /// and for as long puts off what is decided `at` this moment.
+    /// and takes the moment `at` anew after that.
     pub(super) async fn target(
         &self,
         host: &str,

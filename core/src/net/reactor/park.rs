@@ -109,8 +109,8 @@ impl Reactor {
         loop {
             // Whatever wakes it from here on keeps it from waiting.
             parked.woken.store(false, SeqCst);
-            if told.woken.load(SeqCst) {
-                told.woken.store(false, SeqCst);
+            // Looked at first: taking it back is a locked instruction.
+            if told.woken.load(SeqCst) && told.woken.swap(false, SeqCst) {
                 let mut context = Context::from_waker(&until_waker);
                 if let Poll::Ready(value) = until.as_mut().poll(&mut context) {
                     return value;

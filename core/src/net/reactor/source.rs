@@ -129,13 +129,14 @@ impl Source {
             return Poll::Ready(Seen(seen));
         }
         let place = waiting.side(direction);
-        task.set(Some(waker));
+        let mut other = None;
         if place.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            let other = place.replace(waker.clone());
-            drop(waiting);
-            if let Some(other) = other {
-                other.wake();
-            }
+            other = place.replace(waker.clone());
+        }
+        task.set(place.as_ref());
+        drop(waiting);
+        if let Some(other) = other {
+            other.wake();
         }
         Poll::Pending
     }

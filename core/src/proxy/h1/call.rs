@@ -1,7 +1,7 @@
 //! One request: where it goes, what proves who sends it, and over which
 //! connection, with the one retry that each of these may need.
 
-use super::connection::{Client, Left, unless_left};
+use super::connection::{Attention, Client, Left, unless_left};
 use super::exchange::{Exchange, Outcome, Upload};
 use super::over_h2::{self, Carried};
 use super::request::{self, Asked, carrier};
@@ -107,8 +107,11 @@ async fn attempt(
         Framing::Length(body) => Some(body.saturating_add(length as u64)),
         _ => None,
     };
-    let head = &scratch.request;
-    let (target, ours) = match lead(shared, client, head, (length, whole), &mut at).await? {
+    // One for all that the request waits for: an app that has left is given one while.
+    let attention = &mut Attention::default();
+    let (head, lengths) = (&scratch.request, (length, whole));
+    let led = lead(shared, (client, attention), head, lengths, &mut at).await?;
+    let (target, ours) = match led {
         Ok(led) => led,
         Err(next) => return Ok(next),
     };
@@ -117,7 +120,7 @@ async fn attempt(
     let carry = carrier(&scratch.request, buffer, || at.wall);
     let token = match carry {
         Carry::Nothing => None,
-        _ => unless_left(client, whole, shared.token(&target, &mut at)).await??,
+        _ => unless_left((client, attention), whole, shared.token(&target, &mut at)).await??,
     };
     // Another protocol begins on a connection of its own (RFC 9113 §8.6).
     let on_stream = shared.config.upstream == Upstream::Http2 && ours && !asked.upgrade;
@@ -136,11 +139,13 @@ async fn attempt(
     let service = match parts {
         None => {
             let service = checkout(shared, &target, at.wall);
-            unless_left(client, upload.wanted(), service).await?.map_err(whose)?
+            let service = unless_left((client, attention), upload.wanted(), service).await?;
+            service.map_err(whose)?
         }
         Some(parts) => {
             let call = Call::new(shared, target.clone(), parts);
-            match by_stream(shared, (client, asked), &mut upload, (&mut proof, call)).await? {
+            let app = (&mut *client, &mut *attention, asked);
+            match by_stream(shared, app, &mut upload, (&mut proof, call)).await? {
                 Ok(connection) => connection,
                 Err(next) => {
                     scratch.upload = upload.out;
@@ -149,8 +154,8 @@ async fn attempt(
             }
         }
     };
-    let about = (asked, &*target);
-    let next = converse(shared, client, &mut upload, scratch, about, (proof, service)).await;
+    let (app, about) = ((client, attention), (asked, &*target));
+    let next = converse(shared, app, &mut upload, scratch, about, (proof, service)).await;
     scratch.upload = upload.out;
     next.map_err(|stop| match stop {
         Stop::Failed(error) => Stop::Failed(whose(error)),
@@ -163,7 +168,7 @@ async fn attempt(
 /// known.
 async fn lead(
     shared: &Arc<Shared>,
-    client: &mut Client,
+    (client, attention): (&mut Client, &mut Attention),
     head: &RequestHead,
     (length, whole): (usize, Option<u64>),
     at: &mut Moment,
@@ -172,7 +177,7 @@ async fn lead(
     let (form, authority) = destination(head, buffer)?;
     let page = shared.config.refuse_pages && is_of_a_page(head, buffer);
     let way = forward::way(shared, form, authority, page, at);
-    Ok(match unless_left(client, whole, way).await?? {
+    Ok(match unless_left((client, attention), whole, way).await?? {
         Way::Service(target) => Ok((target, true)),
         Way::Elsewhere(target) => Ok((target, false)),
         Way::Draw => {
@@ -190,13 +195,14 @@ async fn lead(
 /// goes on, where the service wants HTTP/1.1 after all.
 async fn by_stream(
     shared: &Arc<Shared>,
-    (client, asked): (&mut Client, &Asked),
+    (client, attention, asked): (&mut Client, &mut Attention, &Asked),
     upload: &mut Upload,
     (proof, mut call): (&mut Proof, Call<'_>),
 ) -> Result<Result<Box<H1>, Next>, ProxyError> {
     call.token = proof.token.clone();
     // Boxed: connections to services of HTTP/1.1 would carry the room for it.
-    match Box::pin(over_h2::converse(client, upload, asked, (shared, call))).await? {
+    let app = (client, attention);
+    match Box::pin(over_h2::converse(app, upload, asked, (shared, call))).await? {
         Carried::Answered(next) => Ok(Err(next)),
         Carried::Http1(connection, token) => {
             if let Some(token) = token {
@@ -239,7 +245,7 @@ fn destination<'a>(
 /// the pooled one was dead, and once more with a new token.
 async fn converse(
     shared: &Arc<Shared>,
-    client: &mut Client,
+    (client, attention): (&mut Client, &mut Attention),
     upload: &mut Upload,
     scratch: &mut Scratch,
     (asked, target): (&Asked, &Target),
@@ -249,9 +255,9 @@ async fn converse(
     loop {
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
         let about = (asked, Some(target).filter(|_| shared.config.rewrite_redirects));
-        let head = &mut scratch.response;
+        let (app, head) = ((&mut *client, &mut *attention), &mut scratch.response);
         let mut exchange =
-            Exchange::new(client, &mut service, upload, about, head, (keep_alive, renewable));
+            Exchange::new(app, &mut service, upload, about, head, (keep_alive, renewable));
         let outcome = poll_fn(|context| exchange.poll(context)).await;
         let refusal = exchange.refusal;
         match outcome {
@@ -273,14 +279,16 @@ async fn converse(
                     let renewed = renew(shared, target, &mut proof, upload).await;
                     if renewed { Some(pool::connect_h1(shared, target).await) } else { None }
                 };
-                if let Some(another) = unless_left(client, None, Box::pin(another)).await? {
+                if let Some(another) =
+                    unless_left((client, attention), None, Box::pin(another)).await?
+                {
                     service = another?;
                 }
             }
             Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
                 upload.out.rewind();
                 let another = Box::pin(pool::connect_h1(shared, target));
-                service = unless_left(client, upload.wanted(), another).await??;
+                service = unless_left((client, attention), upload.wanted(), another).await??;
             }
             Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
                 return Err(upstream(target, cause).into());

@@ -260,14 +260,15 @@ impl Attention {
 /// # Errors
 /// [`Left`], and the work has been given up.
 pub(super) async fn unless_left<T>(
-    client: &Client,
+    (client, attention): (&Client, &mut Attention),
     wanted: Option<u64>,
     work: impl Future<Output = T>,
 ) -> Result<T, Left> {
     let mut work = pin!(work);
-    let mut attention = Attention::default();
     poll_fn(|context| {
         if let Poll::Ready(done) = work.as_mut().poll(context) {
+            // Whoever is next has reasons of its own to look.
+            attention.look = None;
             return Poll::Ready(Ok(done));
         }
         attention.poll_left(context, client, wanted).map(Err)

@@ -103,7 +103,7 @@ pub(super) struct Exchange<'a> {
     /// Interim responses that have not gone on.
     withheld: usize,
     deaf: Option<String>,
-    attention: Attention,
+    attention: &'a mut Attention,
     /// The body waits for a word of the service.
     holding: Option<BoxFuture<'static, ()>>,
     /// The response came before that word, and nothing of the body has come.
@@ -114,7 +114,7 @@ type Moved = Result<bool, Outcome>;
 
 impl<'a> Exchange<'a> {
     pub(super) fn new(
-        client: &'a mut Client,
+        (client, attention): (&'a mut Client, &'a mut Attention),
         service: &'a mut H1,
         upload: &'a mut Upload,
         (asked, redirects): (&'a Asked, Option<&'a Target>),
@@ -138,7 +138,7 @@ impl<'a> Exchange<'a> {
             heard: false,
             withheld: 0,
             deaf: None,
-            attention: Attention::default(),
+            attention,
             holding,
             unsent: false,
         }

@@ -49,7 +49,7 @@ struct Side<'a> {
     holding: Option<BoxFuture<'static, ()>>,
     /// The response came before that word, and nothing of the body has come.
     unsent: bool,
-    attention: Attention,
+    attention: &'a mut Attention,
     keep_alive: bool,
     download: Download,
 }
@@ -98,14 +98,14 @@ pub(super) fn translate(head: &RequestHead, buffer: &[u8]) -> Option<Parts> {
 /// # Errors
 /// What to answer in the place of a response that has not begun.
 pub(super) async fn converse(
-    client: &mut Client,
+    app: (&mut Client, &mut Attention),
     upload: &mut Upload,
     asked: &Asked,
     (shared, mut call): (&Arc<Shared>, Call<'_>),
 ) -> Result<Carried, ProxyError> {
     let given = call.token.clone();
     let body = Decoding::keeping(std::mem::take(&mut upload.body));
-    let mut side = Side::new(client, asked, body, !shared.drain.is_draining());
+    let mut side = Side::new(app, asked, body, !shared.drain.is_draining());
     let ended = side.attempt(shared, &mut call).await;
     let failure = match ended {
         Ok(None) => return Ok(Carried::Answered(side.next())),
@@ -140,7 +140,7 @@ pub(super) async fn converse(
 
 impl<'a> Side<'a> {
     fn new(
-        client: &'a mut Client,
+        (client, attention): (&'a mut Client, &'a mut Attention),
         asked: &'a Asked,
         upload: Decoding,
         keep_alive: bool,
@@ -154,7 +154,7 @@ impl<'a> Side<'a> {
             uploading: false,
             holding,
             unsent: false,
-            attention: Attention::default(),
+            attention,
             keep_alive: keep_alive && asked.keep_alive,
             download: Download::Head,
         }

@@ -194,7 +194,12 @@ impl AppSide for AppStream {
         let halted = |broken| match broken {
             Broken::Sink => Halt::Sink,
             Broken::Source(error) if error.is_reset() => {
-                Halt::Source(reason_of(&error), Failure::Gone)
+                let reason = match error.reason() {
+                    // It has left, as below.
+                    Some(Reason::NO_ERROR) => Reason::CANCEL,
+                    _ => reason_of(&error),
+                };
+                Halt::Source(reason, Failure::Gone)
             }
             // Its whole connection has gone: nobody waits any more.
             Broken::Source(_) => Halt::Source(Reason::CANCEL, Failure::Gone),

@@ -168,8 +168,8 @@ fn stop(call: &Call<'_>, lease: Lease, stale: bool, error: &h2::Error) -> Stop {
     // RFC 9113 §6.8: a stream above the last one that GOAWAY names was not
     // processed either; the library reports GOAWAY for those alone.
     let unprocessed = error.is_go_away() && error.is_remote();
-    // A reason is our own, for what the service has said: the connection had not
-    // died unnoticed, and what was said may have been the response.
+    // A reason is our own, for what the service has said on one of the streams: the
+    // connection had not died unnoticed.
     let died = stale && error.reason().is_none();
     let repeats = unprocessed || died && call.method.is_idempotent();
     let again = if repeats { Again::Once } else { Again::No };

@@ -241,7 +241,7 @@ fn a_body_that_is_broken_off_is_never_a_whole_one() {
 fn the_reason_of_an_app_that_resets_reaches_the_service() {
     for (length, reason, expected) in [
         (None, Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
-        (None, Reason::NO_ERROR, Reason::INTERNAL_ERROR),
+        (None, Reason::NO_ERROR, Reason::CANCEL),
         (Some(100_000), Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
         (Some(100_000), Reason::NO_ERROR, Reason::CANCEL),
     ] {

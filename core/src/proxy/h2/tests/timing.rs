@@ -1,7 +1,7 @@
 //! What takes time, on a clock that the test moves: nothing here waits for it.
 
 use super::http1_apps::{connected, reply};
-use super::world::{World, get, read, say, streams};
+use super::world::{World, get, read, say, streams, token};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::limits::{CONTINUE, IDLE, LINGER, LOOK};
@@ -13,7 +13,6 @@ use h2::server::{Builder, SendResponse};
 use h2::{Reason, SendStream};
 use http::{Request, Response};
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -264,7 +263,8 @@ fn an_app_of_http1_that_leaves_before_its_service_is_there_is_noticed_within_a_s
         world.lead_to("far", "silent", somewhere, false);
         // Its token is waited for before its connection.
         world.lead("poor", somewhere, true);
-        world.tokens.waits.store(true, Ordering::Relaxed);
+        let (_never, late) = async_channel::unbounded();
+        *world.tokens.late.lock().unwrap() = Some(late);
         world.run(async {
             for name in ["far", "poor"] {
                 for (body, whole) in [
@@ -286,6 +286,35 @@ fn an_app_of_http1_that_leaves_before_its_service_is_there_is_noticed_within_a_s
                     assert!(within.contains(&after), "{case}: {after:?}");
                 }
             }
+        });
+    }
+}
+
+#[test]
+fn an_app_that_has_left_gets_one_while_for_all_that_its_request_waits_for() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        let clock = Hand::new();
+        let world = World::by(clock.clone(), upstream);
+        world.lead_to("slow", "silent", "127.0.0.1:1".parse().unwrap(), true);
+        let (gives, late) = async_channel::unbounded();
+        *world.tokens.late.lock().unwrap() = Some(late);
+        world.run(async {
+            let mut app = connected(&world).await;
+            say(&mut app, "GET / HTTP/1.1\r\nHost: slow\r\n\r\n").await;
+            at_rest(&world).await;
+            app.close().await.unwrap();
+            let mut heard = Vec::new();
+            let mut ended = pin!(app.read_to_end(&mut heard));
+            // It is seen at the first look. Then the token comes, and the connection never.
+            clock.pass(LOOK);
+            at_rest(&world).await;
+            clock.pass(LINGER - LOOK);
+            gives.send(token("late").unwrap()).await.unwrap();
+            at_rest(&world).await;
+            assert!(poll_once(ended.as_mut()).await.is_none(), "{upstream:?}");
+            clock.pass(LOOK);
+            at_rest(&world).await;
+            assert!(poll_once(ended.as_mut()).await.is_some(), "{upstream:?}");
         });
     }
 }

@@ -20,7 +20,6 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,11 +48,11 @@ pub struct World {
 #[derive(Default)]
 pub struct Names(Mutex<HashMap<String, Arc<Target>>>);
 
-/// Tokens that a test sets: what is ready, what comes after a refusal, and whether
-/// what is not ready is waited for without end.
+/// Tokens that a test sets: what is ready, what comes after a refusal, and where what
+/// is not ready comes from, if from anywhere.
 #[derive(Default)]
 pub struct Purse {
-    pub waits: AtomicBool,
+    pub late: Mutex<Option<async_channel::Receiver<Arc<IdToken>>>>,
     pub ready: Mutex<Option<Arc<IdToken>>>,
     pub next: Mutex<Option<Arc<IdToken>>>,
 }
@@ -82,8 +81,9 @@ impl Tokens for Purse {
 
     fn token<'a>(&'a self, audience: &'a str) -> BoxFuture<'a, Result<Arc<IdToken>, TokenError>> {
         Box::pin(async move {
-            if self.waits.load(Ordering::Relaxed) {
-                return std::future::pending().await;
+            let late = self.late.lock().unwrap().clone();
+            if let Some(late) = late {
+                return Ok(late.recv().await.unwrap());
             }
             let (audience, cause) = (audience.to_owned(), "the account is gone".to_owned());
             Err(TokenError { audience, cause, permanent: true })
