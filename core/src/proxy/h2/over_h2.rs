@@ -75,7 +75,7 @@ pub(in crate::proxy) async fn begin(
         Ok(response) => response.into_parts(),
         Err(Ended::Otherwise(failure)) => return Err(failure.into()),
         Err(Ended::Response(error)) => {
-            return Err(stop(call, lease, reused && interim == 0, &error));
+            return Err(stop(call, lease, (reused, interim > 0), &error));
         }
     };
     fields::trim(&mut head.headers);
@@ -141,9 +141,9 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
     }
 }
 
-/// What a stream that failed before its response means; `stale`: its connection had
-/// been used before, and brought nothing of it.
-fn stop(call: &Call<'_>, lease: Lease, stale: bool, error: &h2::Error) -> Stop {
+/// What a stream that failed before its response means, whose connection had been
+/// `used` before, and of which something was `heard`.
+fn stop(call: &Call<'_>, lease: Lease, (used, heard): (bool, bool), error: &h2::Error) -> Stop {
     let failure = Failure::from(call.broken(error));
     if error.is_reset() && error.is_remote() {
         return match error.reason() {
@@ -167,10 +167,10 @@ fn stop(call: &Call<'_>, lease: Lease, stale: bool, error: &h2::Error) -> Stop {
     lease.retire();
     // RFC 9113 §6.8: a stream above the last one that GOAWAY names was not
     // processed either; the library reports GOAWAY for those alone.
-    let unprocessed = error.is_go_away() && error.is_remote();
+    let unprocessed = error.is_go_away() && error.is_remote() && !heard;
     // A reason is our own, for what the service has said on one of the streams: the
     // connection had not died unnoticed.
-    let died = stale && error.reason().is_none();
+    let died = used && !heard && error.reason().is_none();
     let repeats = unprocessed || died && call.method.is_idempotent();
     let again = if repeats { Again::Once } else { Again::No };
     Stop { failure, again }

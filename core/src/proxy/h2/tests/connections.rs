@@ -100,7 +100,7 @@ fn a_connection_that_goes_away_is_left_for_another() {
         let (number, tasks) = (connections.fetch_add(1, Ordering::Relaxed), tasks.clone());
         async move {
             if number == 0 {
-                return go_away_unread(tcp).await;
+                return go_away(tcp, &[]).await;
             }
             let handle = |_, mut respond: SendResponse<Bytes>| async move {
                 respond.send_response(Response::new(()), true).unwrap();
@@ -116,7 +116,7 @@ fn a_connection_that_goes_away_is_left_for_another() {
 #[test]
 fn a_service_that_always_goes_away_is_told_of_and_left_alone() {
     let world = World::new(Upstream::Http2);
-    world.listen("hello", false, go_away_unread);
+    world.listen("hello", false, |tcp| go_away(tcp, &[]));
     for round in 1..=3 {
         let new = world.run(world.ask(get("http://hello/"), None));
         let (status, new) = (new.status(), String::from_utf8(new.body).unwrap());
@@ -128,8 +128,20 @@ fn a_service_that_always_goes_away_is_told_of_and_left_alone() {
     }
 }
 
-/// Waits for a request and answers with a GOAWAY that has processed none.
-async fn go_away_unread(mut tcp: Tcp) {
+/// It says that it has processed nothing, but the app has heard of it.
+#[test]
+fn a_service_that_goes_away_after_an_interim_response_is_not_asked_again() {
+    const EARLY_HINTS: [u8; 14] = [0, 0, 5, 1, 4, 0, 0, 0, 1, 8, 3, b'1', b'0', b'3'];
+    let world = World::new(Upstream::Http2);
+    world.listen("hello", false, |tcp| go_away(tcp, &EARLY_HINTS));
+    let request = Request::post("http://hello/").body(()).unwrap();
+    assert_eq!(world.run(world.ask(request, Some(b"x"))).status(), 502);
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+}
+
+/// Waits for a request and answers with these frames, and a GOAWAY that has processed
+/// none.
+async fn go_away(mut tcp: Tcp, frames: &[u8]) {
     use futures_lite::{AsyncReadExt, AsyncWriteExt};
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -146,7 +158,7 @@ async fn go_away_unread(mut tcp: Tcp) {
             break;
         }
     }
-    tcp.write_all(&GOAWAY).await.unwrap();
+    tcp.write_all(&[frames, &GOAWAY].concat()).await.unwrap();
     // It stays open: it is for the proxy to leave.
     let _ = tcp.read_to_end(&mut Vec::new()).await;
 }
