@@ -32,10 +32,16 @@ impl Served {
         Served::ready(world, sidecar)
     }
 
+    /// Waits for the DNS server, and for resolv.conf to name it, which comes
+    /// later: until then a look-up by the C library goes to the platform.
     fn ready(world: World, sidecar: Running) -> Served {
         let begun = Instant::now();
         while world.sim.enter(|| TcpStream::connect("127.0.0.1:53")).is_err() {
             assert!(begun.elapsed() < PATIENCE, "no DNS server came up");
+        }
+        let ours = "nameserver 127.0.0.1";
+        while !String::from_utf8_lossy(&world.sim.resolv_conf()).lines().any(|line| line == ours) {
+            assert!(begun.elapsed() < PATIENCE, "resolv.conf names no DNS server of ours");
         }
         Served { world, sidecar }
     }
