@@ -46,28 +46,29 @@ struct Proof {
     token_at: Option<Range<usize>>,
 }
 
-/// Why there is no response.
-enum Stop {
-    /// Nobody waits for one any more.
-    Left,
+/// How a request ends where no exchange over HTTP/1.1 answers it.
+enum End {
+    /// It has been answered, or is beyond that.
+    Settled(Next),
+    /// It is to be answered with this.
     Failed(Box<ProxyError>),
 }
 
-impl From<Left> for Stop {
-    fn from(_: Left) -> Stop {
-        Stop::Left
+impl From<Left> for End {
+    fn from(_: Left) -> End {
+        End::Settled(Next::Gone)
     }
 }
 
-impl From<ProxyError> for Stop {
-    fn from(error: ProxyError) -> Stop {
-        Stop::Failed(Box::new(error))
+impl From<ProxyError> for End {
+    fn from(error: ProxyError) -> End {
+        End::Failed(Box::new(error))
     }
 }
 
-impl From<Box<ProxyError>> for Stop {
-    fn from(error: Box<ProxyError>) -> Stop {
-        Stop::Failed(error)
+impl From<Box<ProxyError>> for End {
+    fn from(error: Box<ProxyError>) -> End {
+        End::Failed(error)
     }
 }
 
@@ -84,9 +85,8 @@ pub(super) async fn call(
     let at = shared.timers.moment();
     client.note.begin_h1(shared, at.now, (&scratch.request, client.buffer.readable()));
     match attempt(shared, client, scratch, (&asked, length), at).await {
-        Ok(next) => next,
-        Err(Stop::Left) => Next::Gone,
-        Err(Stop::Failed(error)) => {
+        Ok(next) | Err(End::Settled(next)) => next,
+        Err(End::Failed(error)) => {
             client.refuse(shared, &error, Some(&asked)).await;
             if client.buffer.consumed() == 0 {
                 client.buffer.consume(length);
@@ -102,7 +102,7 @@ async fn attempt(
     scratch: &mut Scratch,
     (asked, length): (&Asked, usize),
     mut at: Moment,
-) -> Result<Next, Stop> {
+) -> Result<Next, End> {
     let whole = match asked.framing {
         Framing::Length(body) => Some(body.saturating_add(length as u64)),
         _ => None,
@@ -110,11 +110,7 @@ async fn attempt(
     // One for all that the request waits for: an app that has left is given one while.
     let attention = &mut Attention::default();
     let (head, lengths) = (&scratch.request, (length, whole));
-    let led = lead(shared, (client, attention), head, lengths, &mut at).await?;
-    let (target, ours) = match led {
-        Ok(led) => led,
-        Err(next) => return Ok(next),
-    };
+    let (target, ours) = lead(shared, (client, attention), head, lengths, &mut at).await?;
     let buffer = client.buffer.readable();
     client.note.leads_to(&target);
     let carry = carrier(&scratch.request, buffer, || at.wall);
@@ -145,11 +141,11 @@ async fn attempt(
         Some(parts) => {
             let call = Call::new(shared, target.clone(), parts);
             let app = (&mut *client, &mut *attention, asked);
-            match by_stream(shared, app, &mut upload, (&mut proof, call)).await? {
+            match by_stream(shared, app, &mut upload, (&mut proof, call)).await {
                 Ok(connection) => connection,
-                Err(next) => {
+                Err(end) => {
                     scratch.upload = upload.out;
-                    return Ok(next);
+                    return Err(end);
                 }
             }
         }
@@ -157,58 +153,64 @@ async fn attempt(
     let (app, about) = ((client, attention), (asked, &*target));
     let next = converse(shared, app, &mut upload, scratch, about, (proof, service)).await;
     scratch.upload = upload.out;
-    next.map_err(|stop| match stop {
-        Stop::Failed(error) => Stop::Failed(whose(error)),
-        Stop::Left => stop,
+    next.map_err(|end| match end {
+        End::Failed(error) => End::Failed(whose(error)),
+        End::Settled(_) => end,
     })
 }
 
-/// Where the request whose head is so long leads, and whether that is a service; or
-/// what has become of the connection. The app has to send `whole` bytes, if that is
-/// known.
+/// Where the request whose head is so long leads, and whether that is a service. The
+/// app has to send `whole` bytes, if that is known.
+///
+/// # Errors
+/// [`End`]; a CONNECT has been answered.
 async fn lead(
     shared: &Arc<Shared>,
     (client, attention): (&mut Client, &mut Attention),
     head: &RequestHead,
     (length, whole): (usize, Option<u64>),
     at: &mut Moment,
-) -> Result<Result<(Arc<Target>, bool), Next>, Stop> {
+) -> Result<(Arc<Target>, bool), End> {
     let buffer = client.buffer.readable();
     let (form, authority) = destination(head, buffer)?;
     let page = shared.config.refuse_pages && is_of_a_page(head, buffer);
     let way = forward::way(shared, form, authority, page, at);
-    Ok(match unless_left((client, attention), whole, way).await?? {
-        Way::Service(target) => Ok((target, true)),
-        Way::Elsewhere(target) => Ok((target, false)),
+    let next = match unless_left((client, attention), whole, way).await?? {
+        Way::Service(target) => return Ok((target, true)),
+        Way::Elsewhere(target) => return Ok((target, false)),
         Way::Draw => {
             accept_connect(client, length);
-            Err(if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone })
+            if client.flush().await.is_ok() { Next::Drawn } else { Next::Gone }
         }
         Way::Tunnel(stream) => {
             accept_connect(client, length);
-            Err(Next::Tunnel(Box::new((stream, Buffer::default()))))
+            Next::Tunnel(Box::new((stream, Buffer::default())))
         }
-    })
+    };
+    Err(End::Settled(next))
 }
 
-/// Sends the request as a stream, and says what comes next; or on which connection it
-/// goes on, where the service wants HTTP/1.1 after all.
+/// Sends the request as a stream; the connection on which it goes on, where the service
+/// wants HTTP/1.1 after all.
+///
+/// # Errors
+/// [`End`], to which it has come as a stream.
 async fn by_stream(
     shared: &Arc<Shared>,
     (client, attention, asked): (&mut Client, &mut Attention, &Asked),
     upload: &mut Upload,
     (proof, mut call): (&mut Proof, Call<'_>),
-) -> Result<Result<Box<H1>, Next>, ProxyError> {
+) -> Result<Box<H1>, End> {
     call.token = proof.token.clone();
     // Boxed: connections to services of HTTP/1.1 would carry the room for it.
     let app = (client, attention);
     match Box::pin(over_h2::converse(app, upload, asked, (shared, call))).await? {
-        Carried::Answered(next) => Ok(Err(next)),
+        Carried::Answered(next) => Err(End::Settled(next)),
         Carried::Http1(connection, token) => {
             if let Some(token) = token {
                 proof.put(token, upload);
             }
-            Ok(Ok(connection))
+            Ok(connection)
         }
     }
 }
@@ -250,7 +252,7 @@ async fn converse(
     scratch: &mut Scratch,
     (asked, target): (&Asked, &Target),
     (mut proof, mut service): (Proof, Box<H1>),
-) -> Result<Next, Stop> {
+) -> Result<Next, End> {
     let mut renewable = proof.token_at.is_some();
     loop {
         let keep_alive = asked.keep_alive && !shared.drain.is_draining();
