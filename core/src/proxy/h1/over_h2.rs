@@ -176,8 +176,8 @@ impl<'a> Side<'a> {
             };
             let begun = match begin(call, lease, self).await {
                 Ok(begun) => begun,
-                Err(stop) => {
-                    attempts.another(stop, self)?;
+                Err(none) => {
+                    attempts.another(none, self)?;
                     continue;
                 }
             };

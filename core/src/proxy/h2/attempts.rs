@@ -7,7 +7,7 @@ use http::Response;
 
 /// Why an attempt brought no response.
 #[derive(Debug)]
-pub(in crate::proxy) struct Stop {
+pub(in crate::proxy) struct NoResponse {
     pub(super) failure: Failure,
     pub(super) again: Again,
 }
@@ -25,9 +25,9 @@ pub(super) enum Again {
     Elsewhere(Lease),
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop { failure, again: Again::No }
+impl From<Failure> for NoResponse {
+    fn from(failure: Failure) -> NoResponse {
+        NoResponse { failure, again: Again::No }
     }
 }
 
@@ -51,10 +51,10 @@ impl Attempts {
     /// The [`Failure`], where there must be none.
     pub(in crate::proxy) fn another(
         &mut self,
-        stop: Stop,
+        none: NoResponse,
         app: &mut impl AppSide,
     ) -> Result<(), Failure> {
-        let Stop { failure, again } = stop;
+        let NoResponse { failure, again } = none;
         match again {
             _ if !app.can_rewind() => return Err(failure),
             // Each time, one connection has left the pool.

@@ -116,8 +116,8 @@ async fn exchange(shared: &Arc<Shared>, head: Parts, app: &mut AppStream) -> Res
         };
         let begun = match begun {
             Ok(begun) => begun,
-            Err(stop) => {
-                attempts.another(stop, app)?;
+            Err(none) => {
+                attempts.another(none, app)?;
                 continue;
             }
         };

@@ -1,7 +1,7 @@
 //! An attempt over HTTP/1.1: the stream's body becomes chunks, or the bytes that
 //! its length announced, and the response's body becomes DATA frames.
 
-use super::attempts::{Again, Stop};
+use super::attempts::{Again, NoResponse};
 use super::call::{Call, Failure};
 use super::decode::{Decoding, Undecoded};
 use super::exchange::Reply;
@@ -60,13 +60,13 @@ struct Heard {
 /// Sends the request and waits for the response, passing on what comes between.
 ///
 /// # Errors
-/// [`Stop`]; the connection is gone then.
+/// [`NoResponse`]; the connection is gone then.
 pub(super) async fn begin(
     call: &mut Call<'_>,
     mut connection: Box<H1>,
     intake: &mut Intake,
     reply: &mut Reply,
-) -> Result<Begun, Stop> {
+) -> Result<Begun, NoResponse> {
     if connection.reused {
         call.shared.tasks.counters().upstream_reused.add();
     }
@@ -96,7 +96,7 @@ fn poll_head(
     head: &mut ResponseHead,
     reply: &mut Reply,
     heard: &mut Heard,
-) -> Poll<Result<Response<()>, Stop>> {
+) -> Poll<Result<Response<()>, NoResponse>> {
     let limits = Limits::default();
     let malformed = |cause: &dyn ToString| Failure::from(call.upstream(cause.to_string()));
     loop {
@@ -133,7 +133,7 @@ fn poll_head(
         // A kept connection that the service has closed meanwhile.
         let stale = connection.reused && !heard.something && call.method.is_idempotent();
         let again = if stale { Again::Once } else { Again::No };
-        return Poll::Ready(Err(Stop { failure: malformed(cause), again }));
+        return Poll::Ready(Err(NoResponse { failure: malformed(cause), again }));
     }
 }
 

@@ -2,7 +2,7 @@
 //! END_STREAM where the app's request and the service's response end.
 
 use super::app::{AppSide, Halt};
-use super::attempts::{Again, Stop};
+use super::attempts::{Again, NoResponse};
 use super::call::{Call, Failure};
 use super::fields;
 use super::intake::{Intake, reason_of};
@@ -37,12 +37,12 @@ enum Ended {
 /// Sends the request and waits for the response, passing on what comes between.
 ///
 /// # Errors
-/// [`Stop`], after which the stream is reset.
+/// [`NoResponse`], after which the stream is reset.
 pub(in crate::proxy) async fn begin(
     call: &mut Call<'_>,
     lease: Lease,
     app: &mut impl AppSide,
-) -> Result<Begun, Stop> {
+) -> Result<Begun, NoResponse> {
     let reused = lease.reused();
     if reused {
         call.shared.tasks.counters().upstream_reused.add();
@@ -53,7 +53,7 @@ pub(in crate::proxy) async fn begin(
         Ok(opened) => opened,
         Err(error) => {
             let again = if reused { Again::Unsent } else { Again::Once };
-            return Err(Stop { failure: call.broken(&error).into(), again });
+            return Err(NoResponse { failure: call.broken(&error).into(), again });
         }
     };
     let mut send = Some(send).filter(|_| !ended);
@@ -75,7 +75,7 @@ pub(in crate::proxy) async fn begin(
         Ok(response) => response.into_parts(),
         Err(Ended::Otherwise(failure)) => return Err(failure.into()),
         Err(Ended::Response(error)) => {
-            return Err(stop(call, lease, (reused, interim > 0), &error));
+            return Err(no_response(call, lease, (reused, interim > 0), &error));
         }
     };
     fields::trim(&mut head.headers);
@@ -143,19 +143,24 @@ fn reset(send: &mut Option<SendStream<Bytes>>, reason: Reason) {
 
 /// What a stream that failed before its response means, whose connection had been
 /// `used` before, and of which something was `heard`.
-fn stop(call: &Call<'_>, lease: Lease, (used, heard): (bool, bool), error: &h2::Error) -> Stop {
+fn no_response(
+    call: &Call<'_>,
+    lease: Lease,
+    (used, heard): (bool, bool),
+    error: &h2::Error,
+) -> NoResponse {
     let failure = Failure::from(call.broken(error));
     if error.is_reset() && error.is_remote() {
         return match error.reason() {
             Some(Reason::HTTP_1_1_REQUIRED) => {
                 call.shared.h2.wants_http1(&call.target);
-                Stop { failure, again: Again::Once }
+                NoResponse { failure, again: Again::Once }
             }
             // RFC 9113 §8.7: it was not processed. The connection is sound,
             // but full.
             Some(Reason::REFUSED_STREAM) => {
                 let failure = Failure::Reset(Reason::REFUSED_STREAM);
-                Stop { failure, again: Again::Elsewhere(lease) }
+                NoResponse { failure, again: Again::Elsewhere(lease) }
             }
             _ => Failure::Reset(reason_of(error)).into(),
         };
@@ -173,7 +178,7 @@ fn stop(call: &Call<'_>, lease: Lease, (used, heard): (bool, bool), error: &h2::
     let died = used && !heard && error.reason().is_none();
     let repeats = unprocessed || died && call.method.is_idempotent();
     let again = if repeats { Again::Once } else { Again::No };
-    Stop { failure, again }
+    NoResponse { failure, again }
 }
 
 impl Begun {
