@@ -189,7 +189,7 @@ impl Chunked {
                 },
                 ChunkState::Trailers => {
                     let fields = field_lines(rest, Limits::default());
-                    return match fields.map_err(of_trailers)? {
+                    return match fields.map_err(BodyError::Trailers)? {
                         Some((length, mut trailers)) => {
                             trailers
                                 .retain(|field| !self.nominated.has(field.name.in_buffer(rest)));
@@ -238,14 +238,6 @@ impl Chunked {
         let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
         size.map(|size| Some((size, end + 1))).ok_or(BodyError::Chunk("its size cannot be read"))
     }
-}
-
-/// What is wrong with trailers, which have no line before their fields.
-fn of_trailers(error: HeadError) -> BodyError {
-    BodyError::Trailers(match error {
-        HeadError::TargetTooLong => HeadError::TooLarge,
-        error => error,
-    })
 }
 
 /// Writes one chunk; nothing for no data, because that would end the body.

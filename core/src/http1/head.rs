@@ -210,7 +210,9 @@ impl RequestHead {
         let mut room = [const { MaybeUninit::uninit() }; FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(buffer, &mut room);
-        let Some(length) = complete(parsed, buffer, limits)? else { return Ok(None) };
+        let complete = complete(parsed, buffer, limits);
+        let complete = complete.map_err(|error| of_request(error, buffer, limits))?;
+        let Some(length) = complete else { return Ok(None) };
         self.fields.clear();
         self.fields.take(request.headers, buffer)?;
         let (Some(method), Some(target)) = (request.method, request.path) else {
@@ -336,13 +338,21 @@ fn complete(
         return Err(HeadError::Syntax("a line feed without a carriage return"));
     }
     if head.len() > limits.head {
-        let one_line = memchr::memchr(b'\n', head).is_none_or(|at| at > limits.head);
-        return Err(if one_line { HeadError::TargetTooLong } else { HeadError::TooLarge });
+        return Err(HeadError::TooLarge);
     }
     Ok(match parsed {
         httparse::Status::Complete(length) => Some(length),
         httparse::Status::Partial => None,
     })
+}
+
+/// The same of a request, for whose first line alone there is a status.
+fn of_request(error: HeadError, buffer: &[u8], limits: Limits) -> HeadError {
+    let is_one_line = || memchr::memchr(b'\n', buffer).is_none_or(|at| at > limits.head);
+    match error {
+        HeadError::TooLarge if is_one_line() => HeadError::TargetTooLong,
+        error => error,
+    }
 }
 
 /// Whether a line feed stands without a carriage return before it. Every pair

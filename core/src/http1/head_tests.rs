@@ -141,6 +141,8 @@ fn limits_have_their_statuses() {
     let mut head = RequestHead::default();
     let endless = vec![b'a'; 70_000];
     assert_eq!(head.parse(&endless, Limits::default()).unwrap_err(), HeadError::TargetTooLong);
+    let long = format!("HTTP/1.1 200 {}\r\n\r\n", "a".repeat(70_000));
+    assert_eq!(response(&long).unwrap_err(), HeadError::TooLarge, "it has no target");
 }
 
 #[test]

@@ -282,6 +282,11 @@ impl fmt::Display for ProxyError {
     }
 }
 
+/// The cause of [`ProxyError::Upstream`] where a response's head cannot be read.
+pub(super) fn unreadable(error: HeadError) -> String {
+    format!("runsd cannot read its response: {error}")
+}
+
 /// What mends a service's connection that did not come about.
 fn dial_remedy(cause: &DialError) -> &'static str {
     match cause {

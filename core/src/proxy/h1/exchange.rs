@@ -11,6 +11,7 @@ use crate::http1::{
 };
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing};
+use crate::proxy::error::unreadable;
 use crate::proxy::explain::may_be_refusal;
 use crate::proxy::h2::Decoding;
 use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, INTERIM, RECORD, REPLAY, TURN};
@@ -286,7 +287,7 @@ impl<'a> Exchange<'a> {
             return Ok(false);
         }
         let parsed = self.head.parse(buffer, Limits::default());
-        let Some(length) = parsed.map_err(|error| Outcome::Garbled(error.to_string()))? else {
+        let Some(length) = parsed.map_err(|error| Outcome::Garbled(unreadable(error)))? else {
             return Ok(false);
         };
         let out = self.client.out.bytes();

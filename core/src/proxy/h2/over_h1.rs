@@ -10,6 +10,7 @@ use super::intake::Intake;
 use crate::http1::{
     Body, Framing, Limits, Nominated, ResponseHead, body_of_response, write_chunk, write_last_chunk,
 };
+use crate::proxy::error::unreadable;
 use crate::proxy::limits::{HELD, INTERIM};
 use crate::proxy::pool::H1;
 use futures_lite::io::AsyncWrite;
@@ -102,7 +103,7 @@ fn poll_head(
     loop {
         let readable = connection.buffer.readable();
         let parsed = if readable.is_empty() { Ok(None) } else { head.parse(readable, limits) };
-        if let Some(length) = parsed.map_err(|error| malformed(&error))? {
+        if let Some(length) = parsed.map_err(|error| malformed(&unreadable(error)))? {
             let response = head1::response(head, readable)
                 .ok_or_else(|| malformed(&"its response has a field that HTTP/2 cannot carry"))?;
             heard.nominated = head.nominated(readable);

@@ -4,6 +4,7 @@ use super::http1_apps::{CLOSE, ask};
 use super::world::{Heard, World, fields, get, hear, say, token};
 use crate::net::Tcp;
 use crate::proxy::Upstream;
+use crate::proxy::limits::HEAD_ROOM;
 use bytes::Bytes;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use h2::Reason;
@@ -116,6 +117,25 @@ fn a_body_that_is_cut_resets_and_one_that_closes_ends() {
     }
     let heard = world.run(world.ask(get("http://hello/"), None));
     assert_eq!(heard.body, b"3\r\nabc\r\n");
+}
+
+/// Whichever version the app speaks.
+#[test]
+fn a_response_whose_first_line_is_too_long_is_told_of_as_a_response() {
+    let world = World::new(Upstream::Http1);
+    world.listen("hello", false, |mut tcp: Tcp| async move {
+        hear(&mut tcp, "\r\n\r\n").await;
+        let reason = "x".repeat(HEAD_ROOM);
+        // The proxy may leave before the end of it.
+        let _ = tcp.write_all(format!("HTTP/1.1 200 {reason}\r\n\r\n").as_bytes()).await;
+    });
+    let new = world.run(world.ask(get("http://hello/"), None));
+    let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+    assert_eq!((new.status(), &old[..13]), (502, "HTTP/1.1 502 "));
+    for told in [String::from_utf8(new.body).unwrap(), old] {
+        let cause = "failed: runsd cannot read its response: the head is over 64 KiB";
+        assert!(told.contains(cause), "{told}");
+    }
 }
 
 #[test]
