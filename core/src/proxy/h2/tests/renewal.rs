@@ -27,7 +27,7 @@ fn verdict(path: &str) -> (u16, &'static str) {
 /// A service over TLS, of this version, that says so to `Bearer old` alone, once it
 /// has read the body; how many requests it has heard. `/ever` is refused to all, and
 /// there are more tokens to be had than anybody should ask for.
-fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
+pub(super) fn service(world: &World, upstream: Upstream) -> Arc<AtomicUsize> {
     let heard = Arc::new(AtomicUsize::new(0));
     let (count, counted) = (heard.clone(), heard.clone());
     let tokens = world.tokens.clone();

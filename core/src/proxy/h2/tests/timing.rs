@@ -1,18 +1,20 @@
 //! What takes time, on a clock that the test moves: nothing here waits for it.
 
 use super::http1_apps::{connected, reply};
+use super::renewal;
 use super::world::{World, get, read, say, streams, token};
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::limits::{CONTINUE, IDLE, LINGER, LOOK};
 use crate::proxy::testing::Hand;
 use bytes::Bytes;
-use futures_lite::future::poll_once;
+use futures_lite::future::{poll_once, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, SendStream};
 use http::{Request, Response};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -316,6 +318,42 @@ fn an_app_that_has_left_gets_one_while_for_all_that_its_request_waits_for() {
             at_rest(&world).await;
             assert!(poll_once(ended.as_mut()).await.is_some(), "{upstream:?}");
         });
+    }
+}
+
+/// Over HTTP/2 at once.
+#[test]
+fn an_app_that_leaves_while_its_token_is_renewed_is_noticed_within_a_second() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        let clock = Hand::new();
+        let world = World::by(clock.clone(), upstream);
+        let heard = renewal::service(&world, upstream);
+        *world.tokens.ready.lock().unwrap() = token("old");
+        let (renewing, late) = async_channel::unbounded();
+        *world.tokens.late.lock().unwrap() = Some(late);
+        // Who waits for another token holds a receiver, beside the one that is kept.
+        let until_waiting = async |count: usize| {
+            while renewing.receiver_count() != 1 + count {
+                yield_now().await;
+            }
+        };
+        world.run(async {
+            let mut old = connected(&world).await;
+            say(&mut old, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n").await;
+            until_waiting(1).await;
+            // It is waited for as long as that takes.
+            clock.pass(Duration::from_secs(5));
+            at_rest(&world).await;
+            let after = noticed_after(&world, &clock, old).await;
+            assert!((LINGER..=Duration::from_secs(1)).contains(&after), "{upstream:?}: {after:?}");
+            until_waiting(0).await;
+            let mut new = world.app().await;
+            let sent = new.send_request(get("http://hello/"), true).unwrap();
+            until_waiting(1).await;
+            drop(sent);
+            until_waiting(0).await;
+        });
+        assert_eq!(heard.load(Ordering::Relaxed), 2, "{upstream:?}: each came once");
     }
 }
 

@@ -49,7 +49,7 @@ pub struct World {
 pub struct Names(Mutex<HashMap<String, Arc<Target>>>);
 
 /// Tokens that a test sets: what is ready, what comes after a refusal, and where what
-/// is not ready comes from, if from anywhere.
+/// must be waited for comes from, if from anywhere.
 #[derive(Default)]
 pub struct Purse {
     pub late: Mutex<Option<async_channel::Receiver<Arc<IdToken>>>>,
@@ -91,7 +91,13 @@ impl Tokens for Purse {
     }
 
     fn renewed<'a>(&'a self, _: &'a str, _: &'a IdToken) -> BoxFuture<'a, Option<Arc<IdToken>>> {
-        Box::pin(async { self.next.lock().unwrap().take() })
+        Box::pin(async {
+            let late = self.late.lock().unwrap().clone();
+            match late {
+                Some(late) => late.recv().await.ok(),
+                None => self.next.lock().unwrap().take(),
+            }
+        })
     }
 
     fn warm(&self, _: &str) {}
