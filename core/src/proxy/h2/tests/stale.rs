@@ -212,6 +212,40 @@ fn what_has_been_heard_of_a_response_is_not_asked_for_again() {
     }
 }
 
+/// Nobody can tell to which of them belongs what has come.
+#[test]
+fn requests_that_share_a_connection_which_the_proxy_ends_are_not_asked_for_again() {
+    let world = World::new(Upstream::Http2);
+    let (tasks, count) = (world.tasks.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    world.listen("hello", false, move |tcp: Tcp| {
+        let (tasks, counted, raw) = (tasks.clone(), counted.clone(), tcp.clone());
+        let handle = move |_, mut respond: SendResponse<Bytes>| {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            let mut raw = raw.clone();
+            async move {
+                match number {
+                    0 => drop(respond.send_response(Response::new(()), true).unwrap()),
+                    1 => std::future::pending().await,
+                    // DATA of no stream.
+                    _ => raw.write_all(&[0; 9]).await.unwrap(),
+                }
+            }
+        };
+        streams(TokioIo::new(tcp), Builder::new(), tasks, handle)
+    });
+    assert_eq!(world.run(world.ask(get("http://hello/"), None)).status(), 200);
+    world.run(async {
+        let mut app = world.app().await;
+        let responses = [(); 2].map(|()| app.send_request(get("http://hello/"), true).unwrap().0);
+        for response in responses {
+            assert_eq!(response.await.unwrap().status(), 502);
+        }
+    });
+    assert_eq!(count.load(Ordering::Relaxed), 3, "each came once");
+    assert_eq!(world.counters.upstream_connections.get(), 1);
+}
+
 /// A part of a body that is no longer kept must never arrive as all of it.
 #[test]
 fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
