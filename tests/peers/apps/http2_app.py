@@ -32,6 +32,20 @@ class Client:
         self.flush()
         return stream
 
+    def send(self, stream, size, shut):
+        """Sends a body of `size` bytes; calls `shut` while the windows are shut."""
+        sent = 0
+        while sent < size:
+            room = min(self.h2.local_flow_control_window(stream), len(PIECE), size - sent)
+            if room > 0:
+                self.h2.send_data(stream, PIECE[:room])
+                self.flush()
+                sent += room
+            else:
+                shut()
+        self.h2.end_stream(stream)
+        self.flush()
+
     def events(self):
         received = self.tcp.recv(1 << 20)
         assert received, "the proxy has left"
@@ -87,25 +101,22 @@ def stalled_reader(size):
 def stalled_service(size):
     client = Client()
     stream = client.request("upload", "/?gate=stream", "POST", end=False)
-    sent, opened = 0, False
-    while sent < size:
-        room = min(client.h2.local_flow_control_window(stream), len(PIECE), size - sent)
-        if room > 0:
-            client.h2.send_data(stream, PIECE[:room])
-            client.flush()
-            sent += room
-        elif opened:
+    opened = False
+
+    def shut():
+        nonlocal opened
+        if opened:
             list(client.events())
         elif quiet(client):
-            # The window is shut, and for this stream alone.
+            # For this stream alone.
             for _ in range(20):
                 client.sibling()
             client.request("gate", "/?id=stream")
             opened = True
+
+    client.send(stream, size, shut)
     if not opened:
         client.request("gate", "/?id=stream")
-    client.h2.end_stream(stream)
-    client.flush()
     body = b""
     while True:
         for event in list(client.events()):
@@ -143,17 +154,8 @@ def cancelled(count):
 def uploaded(size):
     """A connection on which an upload has come and gone."""
     client = Client()
-    stream, sent = client.request("upload", "/", "POST", end=False), 0
-    while sent < size:
-        room = min(client.h2.local_flow_control_window(stream), len(PIECE), size - sent)
-        if room > 0:
-            client.h2.send_data(stream, PIECE[:room])
-            client.flush()
-            sent += room
-        else:
-            list(client.events())
-    client.h2.end_stream(stream)
-    client.flush()
+    stream = client.request("upload", "/", "POST", end=False)
+    client.send(stream, size, lambda: list(client.events()))
     client.wait(StreamEnded, stream)
     return client
 

@@ -244,6 +244,38 @@ impl World {
         });
     }
 
+    /// Starts a service in the clear, of this version, that has nothing to say; the heads
+    /// that it hears, as HTTP/1.1 writes them.
+    pub fn hears(&self, name: &str, upstream: Upstream) -> async_channel::Receiver<String> {
+        let (heard, hears) = async_channel::unbounded();
+        if upstream == Upstream::Http2 {
+            self.service(name, move |request, mut respond: SendResponse<Bytes>| {
+                let target = request.uri().path_and_query().unwrap();
+                let mut head = format!("{} {target} HTTP/2\r\n", request.method());
+                for (name, value) in request.headers() {
+                    head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+                }
+                let heard = heard.clone();
+                async move {
+                    heard.send(head).await.unwrap();
+                    let done = Response::builder().status(204).body(()).unwrap();
+                    respond.send_response(done, true).unwrap();
+                }
+            });
+            return hears;
+        }
+        self.listen(name, false, move |mut tcp: Tcp| {
+            let heard = heard.clone();
+            async move {
+                loop {
+                    heard.send(hear(&mut tcp, "\r\n\r\n").await).await.unwrap();
+                    say(&mut tcp, "HTTP/1.1 204 No Content\r\n\r\n").await;
+                }
+            }
+        });
+        hears
+    }
+
     /// A TLS server's side that speaks `protocols`.
     pub fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
         acceptor_of(&self.certificate, protocols)
