@@ -38,7 +38,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timers::Timers;
 
 /// How many tasks of new work are woken in a turn. Between 4 and 64 the cost of
@@ -149,13 +149,23 @@ impl Reactor {
         let _source = self.sources().release(source);
     }
 
+    /// Begins a timer.
+    fn begin_timer(&self, until: Instant, waker: Waker) -> timers::Key {
+        let (key, first) = self.timers.add(until, waker);
+        // A thread may sleep already, for longer than this.
+        if first && self.waiting.load(SeqCst) {
+            self.bell.ring();
+        }
+        key
+    }
+
     /// Waits for changes and timers, if no other thread does and no new work is
     /// left over from the last turn; and adds to `wakers` whose turn it is.
     /// `before` is asked when it is certain that `self.bell` would be heard, and
     /// says whether to wait at all; `after` is called as soon as that is over.
     fn turn(
         &self,
-        wakers: &mut Vec<Waker>,
+        wakers: &mut VecDeque<Waker>,
         before: impl FnOnce() -> bool,
         after: impl FnOnce(),
     ) -> Turn {
@@ -182,7 +192,7 @@ impl Reactor {
                 if let Some(source) = sources.at(change.key) {
                     match source.rank {
                         Rank::UnderWay => source.note(change, wakers),
-                        Rank::New => source.note(change, &mut *later),
+                        Rank::New => source.note(change, &mut later),
                     }
                 }
             }
@@ -226,6 +236,9 @@ fn place(key: u64) -> usize {
 
 #[cfg(test)]
 mod rank_tests;
+
+#[cfg(test)]
+mod source_tests;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use super::{Reactor, Turn};
 use async_io::Async;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +46,7 @@ impl Wake for Pump {
     fn wake(self: Arc<Self>) {
         let waker = Waker::from(self.clone());
         let mut context = Context::from_waker(&waker);
-        let mut wakers = Vec::new();
+        let mut wakers = VecDeque::new();
         // It is asked to watch again before the set is looked at: a change in
         // between is seen by one of the two. New work that is left over is not a
         // change.

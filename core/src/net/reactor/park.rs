@@ -2,12 +2,14 @@
 //! that one, or a task, to wake it.
 
 use super::{HERE, Reactor, Turn};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 /// A thread that runs, or waits.
 pub(super) struct Parked {
@@ -64,6 +66,29 @@ impl Drop for Stay {
     }
 }
 
+/// Who is to be woken. What a panic leaves of it is due at once, by the timers, for
+/// whichever thread has its turn next.
+struct Due<'a> {
+    reactor: &'a Reactor,
+    wakers: VecDeque<Waker>,
+}
+
+impl Due<'_> {
+    fn wake(&mut self) {
+        while let Some(waker) = self.wakers.pop_front() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        for waker in self.wakers.drain(..) {
+            self.reactor.begin_timer(Instant::now(), waker);
+        }
+    }
+}
+
 /// Tasks run at most before sockets and timers are looked at.
 const MOST: usize = 200;
 
@@ -105,7 +130,7 @@ impl Reactor {
         let (waker, until_waker) = (Waker::from(parked.clone()), Waker::from(told.clone()));
         let mut context = Context::from_waker(&waker);
         let mut until = pin!(until);
-        let mut wakers = Vec::new();
+        let mut due = Due { reactor: self, wakers: VecDeque::new() };
         loop {
             // Whatever wakes it from here on keeps it from waiting.
             parked.woken.store(false, SeqCst);
@@ -132,13 +157,13 @@ impl Reactor {
                 // Who still sees that it was on the set rings once in vain: what
                 // it woke this thread for is found in the next round.
                 let after = || parked.on_set.store(false, Release);
-                let turn = self.turn(&mut wakers, before, after);
+                let turn = self.turn(&mut due.wakers, before, after);
                 if turn == Turn::Taken && !busy && !parked.woken.load(SeqCst) {
                     std::thread::park();
                 }
             }
             // Without the lead: who is woken may want it.
-            wakers.drain(..).for_each(Waker::wake);
+            due.wake();
         }
     }
 }

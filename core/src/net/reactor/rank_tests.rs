@@ -2,6 +2,7 @@
 
 use super::source::{Direction, Rank, Source};
 use super::{CROWD, NEW, Reactor, Turn, outside};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
@@ -46,7 +47,7 @@ fn new_work_begins_a_little_at_a_time_and_behind_what_is_under_way() {
     let (sources, woken) = waiting(&reactor, (NEW + 2, rank));
     sources.iter().for_each(|(_, [_, peer])| assert_eq!(peer.send(b"x").unwrap(), 1));
     let turn = |may_wait| {
-        let mut wakers = Vec::new();
+        let mut wakers = VecDeque::new();
         let turn = reactor.turn(&mut wakers, || may_wait, || ());
         wakers.into_iter().for_each(Waker::wake);
         (turn, woken.try_iter().collect::<Vec<_>>())
@@ -82,7 +83,7 @@ fn tasks_that_other_news_wakes_first_do_not_pile_up() {
     let (sources, _woken) = waiting(&reactor, (4 * NEW, |_| Rank::New));
     for _ in 0..6 * CROWD {
         sources.iter().for_each(|(_, [_, peer])| assert_eq!(peer.send(b"x").unwrap(), 1));
-        reactor.turn(&mut Vec::new(), || false, || ());
+        reactor.turn(&mut VecDeque::new(), || false, || ());
         for (source, [ours, _]) in &sources {
             let mut context = Context::from_waker(Waker::noop());
             let Poll::Ready(seen) = source.poll(Direction::Read, &mut context) else { panic!() };

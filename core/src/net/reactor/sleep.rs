@@ -4,7 +4,6 @@ use super::Reactor;
 use super::timers::Key;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -56,11 +55,7 @@ impl Future for Sleep {
                     *self = Sleep::Elsewhere(async_io::Timer::at(until));
                     return self.poll(context);
                 };
-                let (key, first) = reactor.timers.add(until, context.waker().clone());
-                // Another thread may sleep already, for longer than this.
-                if first && reactor.waiting.load(SeqCst) {
-                    reactor.bell.ring();
-                }
+                let key = reactor.begin_timer(until, context.waker().clone());
                 *self = Sleep::Here(Here { reactor, key });
                 Poll::Pending
             }

@@ -7,6 +7,7 @@
 //! it tried, never a change that came meanwhile.
 
 use super::epoll::Edge;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,7 +81,7 @@ impl Source {
     }
 
     /// Notes a change, and adds to `wakers` who waited for it.
-    pub(super) fn note(&self, change: Edge, wakers: &mut impl Extend<Waker>) {
+    pub(super) fn note(&self, change: Edge, wakers: &mut VecDeque<Waker>) {
         let mut news = 0;
         if change.readable {
             news |= READABLE;
@@ -96,11 +97,15 @@ impl Source {
         let mut waiting = self.waiting();
         if change.readable {
             self.reader.set(None);
-            wakers.extend(waiting.read.take());
+            if let Some(waker) = waiting.read.take() {
+                wakers.push_back(waker);
+            }
         }
         if change.writable {
             self.writer.set(None);
-            wakers.extend(waiting.write.take());
+            if let Some(waker) = waiting.write.take() {
+                wakers.push_back(waker);
+            }
         }
     }
 

@@ -1,22 +1,23 @@
 //! The set against real sockets, and its threads against each other. Whatever
 //! is lost here is a test that never ends, so each has a limit that says so.
 
-use super::epoll::Edge;
-use super::source::{Direction, Rank, Source};
+use super::source::Rank;
+use super::source_tests::{Counted, is_ready};
 use super::{Reactor, Sleep};
 use crate::net::{Executing, Tasks, Tcp, TcpListener};
 use crate::telemetry::Log;
 use futures_lite::future::{poll_fn, yield_now};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+use std::panic::catch_unwind;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Threads {
     executing: Arc<Executing>,
     leave: async_channel::Sender<()>,
-    joins: Vec<JoinHandle<bool>>,
+    ends: Vec<mpsc::Receiver<bool>>,
 }
 
 impl Threads {
@@ -36,10 +37,10 @@ impl Threads {
         let (leave, told) = async_channel::bounded::<()>(1);
         let run = |_| {
             let (executing, told) = (executing.clone(), told.clone());
-            std::thread::spawn(move || executing.run(async { told.recv().await.is_err() }))
+            spawn(move || executing.run(async { told.recv().await.is_err() }))
         };
-        let joins = (0..count).map(run).collect();
-        Threads { executing, leave, joins }
+        let ends = (0..count).map(run).collect();
+        Threads { executing, leave, ends }
     }
 
     fn tasks(&self) -> Tasks {
@@ -72,7 +73,25 @@ impl Threads {
 
     fn join(self) {
         self.leave.close();
-        self.joins.into_iter().for_each(|join| assert!(join.join().unwrap()));
+        self.ends.iter().for_each(|end| assert_eq!(end.recv_timeout(LIMIT), Ok(true)));
+    }
+}
+
+/// Does `work` on a thread of its own; what comes of it can be waited for with a limit.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = send.send(work());
+    });
+    receive
+}
+
+/// Lets others work until a thread waits.
+fn until_waiting(reactor: &Reactor) {
+    let begun = Instant::now();
+    while !reactor.waiting.load(SeqCst) {
+        assert!(begun.elapsed() < LIMIT, "nobody waits");
+        std::thread::yield_now();
     }
 }
 
@@ -106,82 +125,6 @@ fn pair(threads: &Threads) -> (Tcp, TcpStream) {
     (ours, peer)
 }
 
-const READABLE: Edge = Edge { key: 0, readable: true, writable: false, ended: false };
-
-fn is_ready(source: &Source) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    source.poll(Direction::Read, &mut context).is_ready()
-}
-
-#[test]
-fn what_came_during_a_try_is_not_taken_back() {
-    let (source, mut context) =
-        (Source::new(0, true, Rank::UnderWay), Context::from_waker(Waker::noop()));
-    assert!(!is_ready(&source));
-    source.note(READABLE, &mut Vec::new());
-    for take_back in [Source::exhausted, Source::blocked] {
-        let Poll::Ready(seen) = source.poll(Direction::Read, &mut context) else { panic!() };
-        source.note(READABLE, &mut Vec::new());
-        take_back(&source, Direction::Read, seen);
-        assert!(is_ready(&source));
-    }
-    let Poll::Ready(seen) = source.poll(Direction::Read, &mut context) else { panic!() };
-    source.exhausted(Direction::Read, seen);
-    assert!(!is_ready(&source));
-}
-
-#[test]
-fn an_end_outlives_a_short_read_but_not_what_the_kernel_says() {
-    let (source, mut context) =
-        (Source::new(0, true, Rank::UnderWay), Context::from_waker(Waker::noop()));
-    source.note(Edge { ended: true, ..READABLE }, &mut Vec::new());
-    let Poll::Ready(seen) = source.poll(Direction::Read, &mut context) else { panic!() };
-    source.exhausted(Direction::Read, seen);
-    assert!(is_ready(&source));
-    source.blocked(Direction::Read, seen);
-    assert!(!is_ready(&source));
-}
-
-#[test]
-fn a_task_that_asks_again_is_woken_once_for_each_change() {
-    let source = Source::new(0, true, Rank::UnderWay);
-    let (tasks, mut woken) = ([(); 2].map(|()| Arc::new(Counted::default())), Vec::new());
-    let asks = |task: &Arc<Counted>| {
-        let waker = Waker::from(task.clone());
-        match source.poll(Direction::Read, &mut Context::from_waker(&waker)) {
-            Poll::Ready(seen) => source.exhausted(Direction::Read, seen),
-            Poll::Pending => {}
-        }
-    };
-    let [first, second] = &tasks;
-    for changes in 1..=3 {
-        asks(first);
-        asks(first);
-        source.note(READABLE, &mut woken);
-        woken.drain(..).for_each(Waker::wake);
-        assert_eq!(first.0.load(SeqCst), changes);
-        asks(first);
-    }
-    // Whoever takes its place wakes it, and it may take its place back.
-    for asker in [first, second, first] {
-        asks(asker);
-    }
-    assert_eq!([first.0.load(SeqCst), second.0.load(SeqCst)], [4, 1]);
-    source.note(READABLE, &mut woken);
-    woken.drain(..).for_each(Waker::wake);
-    assert_eq!([first.0.load(SeqCst), second.0.load(SeqCst)], [5, 1]);
-}
-
-/// A task, and how often it has been woken.
-#[derive(Default)]
-struct Counted(AtomicUsize);
-
-impl std::task::Wake for Counted {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 #[test]
 fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     let reactor = Reactor::new().unwrap();
@@ -194,7 +137,7 @@ fn a_socket_in_the_place_of_another_does_not_hear_of_it() {
     drop(first);
     let after = reactor.enter(second.as_fd(), true, Rank::UnderWay).unwrap();
     assert_eq!(super::place(before.key), super::place(after.key));
-    let mut wakers = Vec::new();
+    let mut wakers = VecDeque::new();
     of_first.send(b"for the copy").unwrap();
     assert!(reactor.turn(&mut wakers, || false, || ()) == super::Turn::Had);
     assert!(!is_ready(&before) && !is_ready(&after));
@@ -341,7 +284,7 @@ fn no_wake_up_is_lost_between_many_threads() {
                 let _ = answer.send(number + 1).await;
             }
         });
-        std::thread::spawn(move || {
+        spawn(move || {
             for number in 0..ROUNDS {
                 ask.send_blocking(number).unwrap();
                 assert_eq!(answered.recv_blocking(), Ok(number + 1));
@@ -350,7 +293,7 @@ fn no_wake_up_is_lost_between_many_threads() {
     });
     let writing = (0..4).map(|_| {
         let mut peer = connect(address);
-        std::thread::spawn(move || {
+        spawn(move || {
             for number in 0..ROUNDS {
                 peer.write_all(&number.to_be_bytes()).unwrap();
                 let mut heard = [0; 4];
@@ -360,7 +303,7 @@ fn no_wake_up_is_lost_between_many_threads() {
         })
     });
     let all: Vec<_> = speaking.chain(writing).collect();
-    all.into_iter().for_each(|one| one.join().unwrap());
+    all.iter().for_each(|one| one.recv_timeout(LIMIT).unwrap());
     threads.join();
 }
 
@@ -453,13 +396,11 @@ fn a_thread_that_leaves_alone_hands_its_watch_on() {
     for _ in 0..100 {
         let (leave, told) = async_channel::bounded::<()>(1);
         let watching = reactor.clone();
-        let watching = std::thread::spawn(move || without_tasks(&watching, told.recv()).is_err());
-        while !reactor.waiting.load(SeqCst) {
-            std::thread::yield_now();
-        }
+        let watching = spawn(move || without_tasks(&watching, told.recv()).is_err());
+        until_waiting(&reactor);
         let (here, there) = mpsc::channel();
         let staying = reactor.clone();
-        let staying = std::thread::spawn(move || {
+        let staying = spawn(move || {
             without_tasks(&staying, async {
                 let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
                 here.send(listener.local_addr().unwrap()).unwrap();
@@ -468,13 +409,30 @@ fn a_thread_that_leaves_alone_hands_its_watch_on() {
         });
         let address = there.recv_timeout(LIMIT).unwrap();
         leave.close();
-        assert!(watching.join().unwrap());
+        assert_eq!(watching.recv_timeout(LIMIT), Ok(true));
         let _peer = connect(address);
-        let begun = Instant::now();
-        while !staying.is_finished() {
-            assert!(begun.elapsed() < LIMIT, "nobody watches");
-            std::thread::yield_now();
-        }
-        assert!(staying.join().unwrap());
+        assert_eq!(staying.recv_timeout(LIMIT), Ok(true), "nobody watches");
     }
+}
+
+/// A waker that panics on the thread that wakes it.
+struct Trap;
+
+impl std::task::Wake for Trap {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_asleep() {
+    let (reactor, woken) = (Reactor::new().unwrap(), Arc::new(Counted::default()));
+    let now = Instant::now();
+    reactor.begin_timer(now, Waker::from(Arc::new(Trap)));
+    reactor.begin_timer(now, Waker::from(woken.clone()));
+    let lost = catch_unwind(|| without_tasks(&reactor, std::future::pending::<()>()));
+    assert_eq!((lost.is_err(), woken.0.load(SeqCst)), (true, 0));
+    // The thread goes on, and has one turn.
+    without_tasks(&reactor, yield_now());
+    assert_eq!(woken.0.load(SeqCst), 1);
 }

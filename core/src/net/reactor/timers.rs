@@ -1,6 +1,6 @@
 //! Timers, in the order in which they end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -99,7 +99,7 @@ impl Timers {
     }
 
     /// Takes out those that have ended, for their tasks to be woken.
-    pub(super) fn ended(&self, wakers: &mut Vec<Waker>) {
+    pub(super) fn ended(&self, wakers: &mut VecDeque<Waker>) {
         let first = self.first.load(SeqCst);
         if first == NEVER {
             return;
@@ -110,7 +110,7 @@ impl Timers {
         }
         let mut waiting = self.waiting();
         while let Some(first) = waiting.wakers.first_entry().filter(|first| first.key().0 <= now) {
-            wakers.push(first.remove());
+            wakers.push_back(first.remove());
         }
         self.note_first(&waiting);
     }
