@@ -42,8 +42,9 @@ pub(super) const AHEAD: usize = 32 * 1024;
 /// hundred kilobytes, which takes less than a millisecond.
 pub(super) const TURN: usize = 16;
 
-/// A whole request of up to this size is kept until its response begins, so
-/// that it can be sent again when a pooled connection turns out to be dead.
+/// A request's body of up to this size is kept until its response begins, so that
+/// it can be sent again when a pooled connection turns out to be dead, or with
+/// another token.
 pub(super) const REPLAY: usize = 64 * 1024;
 
 /// How long a peer that has ended its own direction may wait for the rest.

@@ -277,12 +277,13 @@ async fn converse(
             }
             Outcome::TokenRefused => {
                 renewable = false;
+                let wanted = upload.wanted();
                 let another = async {
                     let renewed = renew(shared, target, &mut proof, upload).await;
                     if renewed { Some(pool::connect_h1(shared, target).await) } else { None }
                 };
                 if let Some(another) =
-                    unless_left((client, attention), None, Box::pin(another)).await?
+                    unless_left((client, attention), wanted, Box::pin(another)).await?
                 {
                     service = another?;
                 }

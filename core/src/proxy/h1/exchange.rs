@@ -46,6 +46,9 @@ pub(super) struct Upload {
     pub(super) body: Body,
     /// The bytes for the service.
     pub(super) out: Outgoing,
+    /// How many bytes of the body have come into `out`, or its frames as well where
+    /// it began on its way to a stream.
+    taken: usize,
     chunked: bool,
 }
 
@@ -53,13 +56,15 @@ impl Upload {
     /// For a request whose head, which has nominated these names, is in `out`.
     pub(super) fn new(framing: Framing, nominated: Nominated, out: Outgoing) -> Upload {
         let body = Body::new(framing, nominated);
-        Upload { body, out, chunked: framing == Framing::Chunked }
+        Upload { body, out, taken: 0, chunked: framing == Framing::Chunked }
     }
 
     /// Goes on with a body that began on its way to a stream; its head is in
     /// `out` still.
     pub(super) fn resume(&mut self, begun: Decoding, buffer: &mut Buffer) {
+        let head = self.out.bytes().len();
         self.body = begun.encode(buffer, self.chunked, self.out.bytes());
+        self.taken = self.out.bytes().len() - head;
     }
 
     /// How many bytes of the body the app has to send still, read or not, where that
@@ -122,7 +127,8 @@ impl<'a> Exchange<'a> {
         head: &'a mut ResponseHead,
         (keep_alive, renewable): (bool, bool),
     ) -> Exchange<'a> {
-        let holds = asked.expects_continue && !upload.body.is_done();
+        // Nobody waits for a word behind a part of the body.
+        let holds = asked.expects_continue && !upload.body.is_done() && upload.taken == 0;
         let holding = holds.then(|| client.timers.patience(CONTINUE));
         Exchange {
             client,
@@ -200,8 +206,9 @@ impl<'a> Exchange<'a> {
                 let after = input.get(step.trailers_at..).unwrap_or_default();
                 write_last_chunk(out, &lines(&step.trailers, after));
             }
+            self.upload.taken += data.len();
             self.client.buffer.consume(step.skip + step.take);
-            if self.upload.out.is_kept() && self.upload.out.bytes().len() > REPLAY {
+            if self.upload.out.is_kept() && self.upload.taken > REPLAY {
                 self.upload.out.keep(false);
             }
             moved |= !waits;
@@ -319,8 +326,8 @@ impl<'a> Exchange<'a> {
 
     fn take_final_head(&mut self, length: usize) -> Result<(), Outcome> {
         let buffer = self.service.buffer.readable();
-        let replayable = self.upload.out.is_kept() && self.upload.body.is_done();
-        if self.renewable && replayable && refuses_token(self.head, buffer) {
+        let renewable = self.renewable && self.upload.out.is_kept();
+        if renewable && refuses_token(self.head, buffer) {
             return Err(Outcome::TokenRefused);
         }
         // Of the body that waited for a word, no more may come.

@@ -19,7 +19,8 @@ const SMALL: usize = 1024;
 /// A first piece of up to this size goes on with the head, whether the stream
 /// has room yet or not.
 const FIRST: usize = 4 * 1024;
-/// Pieces of a kept body: each may hold on to a whole read buffer.
+/// Pieces of a kept body before they are joined: each may hold on to a whole read
+/// buffer.
 const KEPT_PIECES: usize = 16;
 
 /// A stream's body on its way in.
@@ -193,8 +194,11 @@ impl Intake {
     fn keep(&mut self, piece: &Bytes) {
         self.kept_bytes += piece.len();
         match &mut self.kept {
-            Some(kept) if self.kept_bytes <= REPLAY && kept.len() < KEPT_PIECES => {
+            Some(kept) if self.kept_bytes <= REPLAY => {
                 kept.push_back(piece.clone());
+                if kept.len() >= KEPT_PIECES {
+                    kept.join();
+                }
             }
             _ => self.kept = None,
         }

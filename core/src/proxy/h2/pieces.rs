@@ -1,7 +1,7 @@
 //! A queue of pieces of a body. Most bodies that wait are one piece, which needs
 //! no memory beside itself.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// The queue; no piece in it is empty.
@@ -45,6 +45,15 @@ impl Pieces {
         self.behind.pop_back().or_else(|| self.pop_front(usize::MAX))
     }
 
+    /// Makes one piece of all, in memory of its own.
+    pub(super) fn join(&mut self) {
+        let mut joined = BytesMut::new();
+        while let Some(piece) = self.pop_front(usize::MAX) {
+            joined.extend_from_slice(&piece);
+        }
+        self.front = joined.freeze();
+    }
+
     /// The first piece, or its beginning where it has more than `most` bytes.
     pub(super) fn pop_front(&mut self, most: usize) -> Option<Bytes> {
         if self.front.is_empty() {
@@ -75,6 +84,13 @@ mod tests {
         assert_eq!(taken.map(Option::unwrap), ["a", "bc", "g"]);
         let taken = [pieces.pop_front(9), pieces.pop_back()];
         assert_eq!(taken.map(Option::unwrap), ["d", "ef"]);
+        assert!(pieces.is_empty());
+        for piece in ["h", "i", "jk"] {
+            pieces.push_back(Bytes::from(piece));
+        }
+        pieces.join();
+        assert_eq!((pieces.len(), pieces.pop_back().unwrap()), (1, Bytes::from("hijk")));
+        pieces.join();
         assert!(pieces.is_empty());
     }
 }

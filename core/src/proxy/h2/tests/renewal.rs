@@ -1,12 +1,14 @@
 //! What is sent once more with a new token and what is not, and that none goes out
 //! in the clear, whichever versions meet.
 
-use super::http1_apps::{CLOSE, ask};
-use super::world::{World, fields, get, read, send, token};
+use super::http1_apps::{CLOSE, ask, connected, reply};
+use super::world::{World, fields, get, read, say, send, token};
 use crate::net::Tcp;
 use crate::proxy::Upstream;
+use crate::proxy::limits::REPLAY;
+use async_channel::Sender;
 use bytes::Bytes;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use h2::server::SendResponse;
 use http::{Request, Response};
 use std::sync::Arc;
@@ -132,8 +134,8 @@ fn only_a_refused_token_of_ours_is_renewed_and_only_what_was_kept_is_sent_again(
         let heard = service(&world, upstream);
         for (path, own, length, expected, requests) in [
             ("/", &[][..], 0, 200, 2),
-            ("/", &[], 60_000, 200, 2),
-            ("/", &[], 70_000, 401, 1),
+            ("/", &[], REPLAY, 200, 2),
+            ("/", &[], REPLAY + 1, 401, 1),
             ("/", OWN, 0, 401, 1),
             ("/forbidden", &[], 0, 403, 1),
             ("/realm", &[], 0, 401, 1),
@@ -178,6 +180,109 @@ fn none_goes_out_in_the_clear() {
         for _ in 0..2 {
             let head = world.run(hears.recv()).unwrap().to_lowercase();
             assert!(!head.contains("authorization") && !head.contains("ours"), "{head}");
+        }
+    }
+}
+
+/// A service over TLS, of this version, that takes requests with `Bearer new` alone
+/// and refuses others before their body. It tells when it has taken one, whose body is
+/// to be this.
+fn hasty(world: &World, upstream: Upstream, body: &'static str, tell: Sender<()>) {
+    if upstream == Upstream::Http2 {
+        world.tls_service("hello", move |request, mut respond: SendResponse<Bytes>| {
+            let tell = tell.clone();
+            async move {
+                let (head, mut stream) = request.into_parts();
+                let mut response = Response::new(());
+                if head.headers["authorization"] != "Bearer new" {
+                    *response.status_mut() = 401.try_into().unwrap();
+                    *response.headers_mut() = fields(&[("www-authenticate", INVALID)]);
+                    respond.send_response(response, true).unwrap();
+                    return;
+                }
+                tell.send(()).await.unwrap();
+                if head.headers.contains_key("expect") {
+                    let go_on = Response::builder().status(100).body(()).unwrap();
+                    respond.send_informational(go_on).unwrap();
+                }
+                assert_eq!(read(&mut stream).await.unwrap(), body.as_bytes());
+                respond.send_response(response, true).unwrap();
+            }
+        });
+        return;
+    }
+    let acceptor = world.acceptor(&[b"http/1.1"]);
+    world.listen("hello", true, move |tcp: Tcp| {
+        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        async move {
+            let mut tls = acceptor.accept(tcp).await.unwrap();
+            let head = until(&mut tls, "\r\n\r\n").await.to_lowercase();
+            if !head.contains("\r\nauthorization: bearer new\r\n") {
+                let refusal = format!("HTTP/1.1 401 X\r\nWWW-Authenticate: {INVALID}\r\n");
+                let refusal = format!("{refusal}Content-Length: 0\r\n\r\n");
+                tls.write_all(refusal.as_bytes()).await.unwrap();
+                // Not to reset what has been said.
+                while let Ok(1..) = tls.read(&mut [0; 64]).await {}
+                return;
+            }
+            tell.send(()).await.unwrap();
+            if head.contains("\r\nexpect: ") {
+                tls.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            }
+            assert_eq!(until(&mut tls, body).await, body);
+            tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        }
+    });
+}
+
+/// Reads until the text ends with `end`.
+async fn until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with(end) {
+        io.read_exact(&mut byte).await.unwrap();
+        text.push(byte[0].into());
+    }
+    text
+}
+
+/// The platform refuses a token when it sees it, however much of the body is there.
+#[test]
+fn a_token_that_is_refused_before_the_body_is_there_is_renewed_all_the_same() {
+    for upstream in [Upstream::Http1, Upstream::Http2] {
+        for expects in [false, true] {
+            let world = World::new(upstream);
+            let (tell, told) = async_channel::unbounded();
+            hasty(&world, upstream, "begin, end", tell);
+            let renew = || {
+                *world.tokens.ready.lock().unwrap() = token("old");
+                *world.tokens.next.lock().unwrap() = token("new");
+            };
+            renew();
+            let expect = if expects { "Expect: 100-continue\r\n" } else { "" };
+            let heard = world.run(async {
+                let mut app = connected(&world).await;
+                let head = format!("POST / HTTP/1.1\r\n{expect}Content-Length: 10\r\n{CLOSE}");
+                say(&mut app, &(head + if expects { "" } else { "begin, " })).await;
+                told.recv().await.unwrap();
+                if expects {
+                    assert_eq!(reply(&mut app, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                say(&mut app, if expects { "begin, end" } else { "end" }).await;
+                reply(&mut app, "").await
+            });
+            assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{upstream:?} {expects}: {heard}");
+            renew();
+            let status = world.run(async {
+                let mut app = world.app().await;
+                let request = Request::post("http://hello/").header("content-length", 10);
+                let (response, mut send) =
+                    app.send_request(request.body(()).unwrap(), false).unwrap();
+                send.send_data("begin, ".into(), false).unwrap();
+                told.recv().await.unwrap();
+                send.send_data("end".into(), true).unwrap();
+                response.await.unwrap().status()
+            });
+            assert_eq!(status, 200, "{upstream:?}");
         }
     }
 }

@@ -280,10 +280,10 @@ fn a_refused_stream_whose_body_is_not_kept_is_not_tried_again() {
     assert_eq!(count.load(Ordering::Relaxed), 2, "each came once");
 }
 
-/// Each piece that is kept may hold on to the memory that it was read into.
+/// A client-streaming call sends its messages one by one.
 #[test]
-fn a_body_of_many_pieces_is_not_kept_however_small_they_are() {
-    for (pieces, requests) in [(16, 2), (17, 1)] {
+fn a_small_body_is_kept_in_however_many_pieces_it_comes() {
+    for pieces in [15, 16, 17, 100] {
         let world = World::new(Upstream::Http2);
         let count = Arc::new(AtomicUsize::new(0));
         let (counted, (heard, hears)) = (count.clone(), async_channel::unbounded());
@@ -313,7 +313,7 @@ fn a_body_of_many_pieces_is_not_kept_however_small_they_are() {
             let _ = upload.send_data(Bytes::new(), true);
             response.await.map(|response| response.status().as_u16())
         });
-        assert_eq!(status.ok(), (requests == 2).then_some(200), "{pieces}");
-        assert_eq!(count.load(Ordering::Relaxed), requests, "{pieces}");
+        assert_eq!(status.ok(), Some(200), "{pieces}");
+        assert_eq!(count.load(Ordering::Relaxed), 2, "{pieces}");
     }
 }
