@@ -119,7 +119,7 @@ impl CloudRunDirectory {
             return Err(Refusal::Name { host: shown, rule });
         }
         let refuse = |rule: String| Refusal::Name { host: shown.clone(), rule };
-        let name = self.grammar.parse(&shown).map_err(refuse)?;
+        let name = self.grammar.parse(host).map_err(refuse)?;
         let (region, project) = self
             .place
             .both()
@@ -223,6 +223,9 @@ mod tests {
             ("hello.us-east1.123", "hello-123.us-east1.run.app"),
         ] {
             assert_eq!(host(&directory, typed), expected, "{typed}");
+        }
+        for typed in ["hello..", ".hello", "hello.us-east1.."] {
+            assert!(matches!(directory.target(typed), Err(Refusal::Name { .. })), "{typed}");
         }
         assert!(Arc::ptr_eq(
             &directory.target("hello").unwrap(),
