@@ -334,14 +334,11 @@ impl Client {
         shared.tasks.counters().proxy_errors.add();
         let about = shared.about(self.note.target().map(|target| &**target));
         shared.tell(error, &about);
-        let mut answer = error.answer(&about);
-        let grpc = asked.is_some_and(|asked| asked.grpc);
+        let answer = error.answer(&about);
+        let (grpc, to_head) = asked.map_or((false, false), |asked| (asked.grpc, asked.head));
         self.note.refused((error, &about), answer.status, grpc.then_some(answer.grpc.0));
-        if asked.is_some_and(|asked| asked.head) {
-            answer.body.clear();
-        }
         self.begun = true;
-        write_answer(self.out.bytes(), &answer, grpc);
+        write_answer(self.out.bytes(), &answer, grpc, to_head);
         let _ = shared.timers.deadline(HEAD_TIME, self.flush()).await;
     }
 
@@ -385,8 +382,9 @@ impl Client {
     }
 }
 
-/// An answer of our own, after which the connection closes.
-fn write_answer(out: &mut Vec<u8>, answer: &Answer, grpc: bool) {
+/// An answer of our own, after which the connection closes; one to HEAD says how
+/// long its body would be.
+fn write_answer(out: &mut Vec<u8>, answer: &Answer, grpc: bool, to_head: bool) {
     // Writing to a vector cannot fail.
     if grpc {
         let (code, message) = &answer.grpc;
@@ -407,6 +405,6 @@ fn write_answer(out: &mut Vec<u8>, answer: &Answer, grpc: bool) {
         reason(answer.status),
         answer.proxy_status,
         answer.body.len(),
-        answer.body
+        if to_head { "" } else { &answer.body }
     );
 }

@@ -123,10 +123,12 @@ fn write_request_line(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-/// The target in origin form, byte for byte.
+/// The target in origin form, byte for byte, or the asterisk.
 pub(super) fn write_target(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]) {
-    let raw = head.target.in_buffer(buffer);
-    match http1::Target::parse(head.method.in_buffer(buffer), raw) {
+    let (method, raw) = (head.method.in_buffer(buffer), head.target.in_buffer(buffer));
+    match http1::Target::parse(method, raw) {
+        // What a URL without a path asks about is the server (RFC 9112 §3.2.4).
+        Ok(target) if target.path.is_empty() && method == b"OPTIONS" => out.push(b'*'),
         Ok(target) if target.form == TargetForm::Absolute => {
             if !target.path.starts_with(b"/") {
                 out.push(b'/');
@@ -226,7 +228,16 @@ mod tests {
             forwarded("GET http://hello/x HTTP/1.0\r\n\r\n")
                 .starts_with("GET /x HTTP/1.1\r\nHost: hello.example\r\n")
         );
-        assert!(forwarded("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").starts_with("OPTIONS * "));
+        for (target, expected) in [
+            ("*", "*"),
+            ("http://hello", "*"),
+            ("http://hello/", "/"),
+            ("http://hello?x", "/?x"),
+            ("/", "/"),
+        ] {
+            let sent = forwarded(&format!("OPTIONS {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert!(sent.starts_with(&format!("OPTIONS {expected} HTTP/1.1\r\n")), "{sent}");
+        }
     }
 
     #[test]

@@ -316,8 +316,10 @@ fn every_star_reaches_the_service() {
         assert_eq!(request.uri().path(), "*");
         respond.send_response(Response::new(()), true).unwrap();
     });
-    let heard = world.run(ask(&world, &format!("OPTIONS * HTTP/1.1\r\n{CLOSE}")));
-    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+    for target in ["*", "http://hello", "http://hello:80"] {
+        let heard = world.run(ask(&world, &format!("OPTIONS {target} HTTP/1.1\r\n{CLOSE}")));
+        assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {heard}");
+    }
 }
 
 #[test]
