@@ -4,7 +4,7 @@
 
 use crate::auth::TokenError;
 use crate::http1::{BodyError, HeadError};
-use crate::names::Refusal;
+use crate::names::{Refusal, Target};
 use crate::net::{DialError, TlsError};
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub(super) enum ProxyError {
         host: String,
         /// What went wrong.
         cause: String,
+        /// What kind of fault that is.
+        fault: Fault,
     },
     /// We gave the service up for what it sent too much of.
     Limit {
@@ -66,6 +68,17 @@ pub(super) enum ProxyError {
     },
     /// A defect of ours.
     Internal,
+}
+
+/// What is wrong with a service that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It broke off.
+    BrokeOff,
+    /// Its response breaks a rule of HTTP, or is beyond our limits.
+    Response,
+    /// It does not speak the version that the configuration wants, or seems not to.
+    Version,
 }
 
 /// What a service may send too much of over HTTP/2 alone.
@@ -93,6 +106,12 @@ pub(super) struct About {
 }
 
 impl ProxyError {
+    /// The service that `target` is has failed.
+    pub(super) fn upstream(target: &Target, fault: Fault, cause: impl ToString) -> ProxyError {
+        let (name, host) = (target.name.clone(), target.host.clone());
+        ProxyError::Upstream { name, host, cause: cause.to_string(), fault }
+    }
+
     /// The status, and RFC 9209's name of the error.
     pub(super) fn class(&self) -> (u16, &'static str) {
         match self {
@@ -143,6 +162,9 @@ impl ProxyError {
     pub(super) fn calling(self, called: &str) -> ProxyError {
         match self {
             ProxyError::Dial { cause, .. } => ProxyError::Dial { name: called.to_owned(), cause },
+            ProxyError::Upstream { host, cause, fault, .. } => {
+                ProxyError::Upstream { name: called.to_owned(), host, cause, fault }
+            }
             other => other,
         }
     }
@@ -155,33 +177,6 @@ impl ProxyError {
                 ProxyError::Elsewhere { error: Box::new(self), misses }
             }
             other => other,
-        }
-    }
-
-    /// What mends it, where the error's own words do not say so.
-    fn remedy(&self) -> Option<&'static str> {
-        match self {
-            ProxyError::Dial { cause, .. } => Some(dial_remedy(cause)),
-            ProxyError::Upstream { .. } => {
-                Some("the service's own log says why it broke off; its instance may have crashed")
-            }
-            ProxyError::Limit { what: TINY_FRAMES, .. } => Some(
-                "that could exhaust runsd, which ends such a connection: the service should send \
-                 fewer, or be called over HTTP/1.1, which has none (--upstream-http 1)",
-            ),
-            ProxyError::Limit { .. } => Some(
-                "that could exhaust runsd, which ends such a connection: the service must send \
-                 fewer",
-            ),
-            ProxyError::Elsewhere { error, misses } => Some(elsewhere_remedy(error, *misses)),
-            ProxyError::Token { cause, .. } if !cause.permanent => Some(
-                "it is asked for again; if it goes on, check that the metadata server can be \
-                 reached (runsd doctor)",
-            ),
-            ProxyError::Token { .. } => {
-                Some("runsd doctor tells which account or credentials are used here")
-            }
-            _ => None,
         }
     }
 
@@ -270,7 +265,7 @@ impl fmt::Display for ProxyError {
             ProxyError::Refused(refusal) => refusal.fmt(f),
             ProxyError::Token { host, cause } => write!(f, "cannot call {host}: {cause}"),
             ProxyError::Dial { name, cause } => write!(f, "cannot reach {name}: {cause}"),
-            ProxyError::Upstream { name, host, cause } => {
+            ProxyError::Upstream { name, host, cause, .. } => {
                 write!(f, "{name} ({host}) failed: {cause}")
             }
             ProxyError::Limit { name, host, what } => {
@@ -287,53 +282,11 @@ pub(super) fn unreadable(error: HeadError) -> String {
     format!("runsd cannot read its response: {error}")
 }
 
-/// What mends a service's connection that did not come about.
-fn dial_remedy(cause: &DialError) -> &'static str {
-    match cause {
-        DialError::Resolve { .. } => {
-            "check the service's name and region (runsd explain NAME), and that the nameservers in \
-             resolv.conf answer (runsd doctor)"
-        }
-        DialError::Loop { .. } => "a route or a host table entry leads back to runsd: change it",
-        DialError::Connect { .. } | DialError::Timeout { .. } => {
-            "check that calls may leave this container (VPC egress, firewall); with ingress \
-             limited to internal the service must be called through the VPC"
-        }
-        DialError::Tls { cause: TlsError::Certificate(_), .. } => {
-            "if the service has a certificate of your own authority, trust it with --ca-file"
-        }
-        DialError::Tls { cause: TlsError::Version(_), .. } => {
-            "TLS before 1.2 is not safe: the service must offer a later one, or what stands \
-             before it"
-        }
-        DialError::Tls { .. } => {
-            "check that the service speaks TLS there; one in the clear needs a route with http://"
-        }
-    }
-}
-
-/// What mends the failure of a host that is no service.
-fn elsewhere_remedy(error: &ProxyError, misses: bool) -> &'static str {
-    match error {
-        ProxyError::Dial { cause: DialError::Loop { .. }, .. } => {
-            "that is runsd's own address and port: call services by http://NAME"
-        }
-        _ if misses => {
-            "a service is called by http://NAME on port 80 alone, where runsd adds TLS by itself; \
-             with another port this is any other host, called as without runsd: check its name and \
-             its port"
-        }
-        ProxyError::Dial { cause: DialError::Resolve { .. }, .. } => {
-            "it is no service's name and has no route here, and was looked up as any other host \
-             is: check its spelling, and that the nameservers in resolv.conf answer; to call a \
-             service by it, give it a route (--route NAME=URL; runsd doctor NAME tells more)"
-        }
-        ProxyError::Dial { .. } => {
-            "it is no service, and was called as without runsd: check that it listens on that \
-             port, and that calls to it may leave this container (VPC egress, firewall)"
-        }
-        _ => "it is no service, and was called as without runsd: its own log says why it broke off",
-    }
+/// How a connection ended before the whole head of a response was there, of which
+/// something was `heard`.
+pub(super) fn before_response(how: &str, heard: bool) -> String {
+    let when = if heard { "in the middle of the response's head" } else { "before it answered" };
+    format!("{how} {when}")
 }
 
 /// gRPC's encoding of a status message (its HTTP/2 protocol document,
@@ -412,10 +365,11 @@ mod tests {
             let cause = DialError::Resolve { host: "db".into(), cause: "NXDOMAIN".into() };
             ProxyError::Dial { name: "db:5432".into(), cause }
         };
-        let broken = || ProxyError::Upstream {
+        let broken = |fault| ProxyError::Upstream {
             name: "db:5432".into(),
             host: "db".into(),
             cause: "no HTTP".into(),
+            fault,
         };
         assert!(unresolved().told(&About::default()).contains("name and region"));
         for (error, misses, remedy) in [
@@ -424,7 +378,8 @@ mod tests {
             (unresolved(), true, "http://NAME on port 80"),
             (refused_connection(), false, "listens on that port"),
             (refused_connection(), true, "http://NAME on port 80"),
-            (broken(), false, "its own log"),
+            (broken(Fault::BrokeOff), false, "its own log"),
+            (broken(Fault::Response), false, "beyond its limits"),
         ] {
             let (class, words) = (error.class(), error.to_string());
             let error = error.elsewhere(misses);
@@ -437,6 +392,20 @@ mod tests {
             assert_eq!((&body["service"], &body["host"]), (&serde_json::Value::Null, &"db".into()));
         }
         assert!(matches!(ProxyError::SlowHead.elsewhere(true), ProxyError::SlowHead));
+    }
+
+    #[test]
+    fn each_fault_of_a_service_has_its_own_remedy() {
+        for (fault, remedy) in [
+            (Fault::BrokeOff, "its instance may have crashed"),
+            (Fault::Response, "must send another"),
+            (Fault::Version, "set it to auto"),
+        ] {
+            let (name, host, cause) = ("hello".into(), "h".into(), "c".into());
+            let error = ProxyError::Upstream { name, host, cause, fault };
+            let told = error.told(&About::default());
+            assert!(told.starts_with("hello (h) failed: c; ") && told.contains(remedy), "{told}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod limits;
 mod note;
 mod policy;
 mod pool;
+mod remedy;
 #[cfg(test)]
 mod testing;
 mod timers;

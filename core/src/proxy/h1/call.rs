@@ -11,7 +11,7 @@ use crate::http1::{self, Framing, RequestHead, TargetForm};
 use crate::names::Target;
 use crate::net::{Buffer, Moment, Stream};
 use crate::proxy::browser;
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::{Fault, ProxyError};
 use crate::proxy::forward::{self, Way};
 use crate::proxy::h2::Call;
 use crate::proxy::policy::Carry;
@@ -288,17 +288,20 @@ async fn converse(
                     service = another?;
                 }
             }
-            Outcome::Unanswered(_) if service.reused && may_repeat(asked, upload) => {
+            Outcome::Ended { heard: false, .. } if service.reused && may_repeat(asked, upload) => {
                 upload.out.rewind();
                 let another = Box::pin(pool::connect_h1(shared, target));
                 service = unless_left((client, attention), upload.wanted(), another).await??;
             }
-            Outcome::Unanswered(cause) | Outcome::Garbled(cause) => {
-                return Err(upstream(target, cause).into());
+            Outcome::Ended { how, .. } => {
+                return Err(ProxyError::upstream(target, Fault::BrokeOff, how).into());
+            }
+            Outcome::Garbled(cause) => {
+                return Err(ProxyError::upstream(target, Fault::Response, cause).into());
             }
             Outcome::Malformed(error) => return Err(ProxyError::Body(error).into()),
             Outcome::Cut(cause) => {
-                let error = upstream(target, cause);
+                let error = ProxyError::upstream(target, Fault::BrokeOff, cause);
                 shared.tasks.log().debug("proxy", format_args!("{error}"));
                 return Ok(Next::Reset);
             }
@@ -368,8 +371,4 @@ async fn opened(shared: &Arc<Shared>, target: &Target) -> Result<Box<H1>, Box<Pr
         None => pool::connect_h1(shared, target).await,
     };
     coming.map_err(Box::new)
-}
-
-fn upstream(target: &Target, cause: String) -> ProxyError {
-    ProxyError::Upstream { name: target.name.clone(), host: target.host.clone(), cause }
 }

@@ -11,7 +11,7 @@ use crate::http1::{
 };
 use crate::names::Target;
 use crate::net::{BoxFuture, Buffer, Outgoing};
-use crate::proxy::error::unreadable;
+use crate::proxy::error::{before_response, unreadable};
 use crate::proxy::explain::may_be_refusal;
 use crate::proxy::h2::Decoding;
 use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, INTERIM, RECORD, REPLAY, TURN};
@@ -27,9 +27,10 @@ pub(super) enum Outcome {
     Switched,
     /// The service refused our token; its response still stands in the buffer.
     TokenRefused,
-    /// The service's connection ended before any answer.
-    Unanswered(String),
-    /// What the service answered is not HTTP, and nothing of it was passed on.
+    /// The service's connection ended before the whole head of its response; whether
+    /// anything was heard of it, and how it ended.
+    Ended { heard: bool, how: String },
+    /// What the service answered cannot be passed on, and nothing of it was.
     Garbled(String),
     /// The app's body is not one, and no response has begun.
     Malformed(BodyError),
@@ -408,11 +409,8 @@ impl<'a> Exchange<'a> {
 
     fn broken(&self, how: String) -> Outcome {
         match self.download {
-            Download::Head if !self.heard => {
-                Outcome::Unanswered(format!("{how} before it answered"))
-            }
             Download::Head => {
-                Outcome::Garbled(format!("{how} in the middle of the response's head"))
+                Outcome::Ended { heard: self.heard, how: before_response(&how, self.heard) }
             }
             Download::Body { .. } | Download::Ended => Outcome::Cut(how),
         }

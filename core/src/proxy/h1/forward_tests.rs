@@ -61,7 +61,7 @@ fn a_forward_proxy_tells_what_became_of_a_host_that_is_no_service() {
         ("GET http://hello:8080/", "cannot reach hello:8080", "http://NAME on port 80"),
         (&format!("CONNECT {closed}"), "refused", "listens on that port"),
         (&format!("GET http://{closed}/"), "refused", "listens on that port"),
-        (&format!("GET http://{garbled}/"), &format!("{garbled}"), "its own log"),
+        (&format!("GET http://{garbled}/"), &format!("{garbled}"), "breaks a rule of HTTP"),
     ] {
         let heard = ask(line);
         assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");

@@ -10,7 +10,7 @@ use crate::http1::{Framing, RequestHead, Version, write_chunk, write_field, writ
 use crate::names::Target;
 use crate::net::BoxFuture;
 use crate::proxy::Shared;
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::{Fault, ProxyError};
 use crate::proxy::h2::{
     AppSide, Attempts, Call, Decoding, Failure, Halt, Intake, Undecoded, begin, fields, head1,
     reason_of,
@@ -127,9 +127,9 @@ pub(super) async fn converse(
         Failure::Gone => return Ok(Carried::Answered(Next::Gone)),
         Failure::Answer(error) => error,
         Failure::Reset(reason) if begun => {
-            call.upstream(format!("its response was cut ({reason:?})"))
+            call.broke_off(format!("its response was cut ({reason:?})"))
         }
-        Failure::Reset(reason) => call.upstream(format!("it reset the stream ({reason:?})")),
+        Failure::Reset(reason) => call.broke_off(format!("it reset the stream ({reason:?})")),
     };
     if !begun {
         return Err(error);
@@ -298,9 +298,8 @@ impl AppSide for Side<'_> {
 
     fn begin(&mut self, head: Response<()>, target: &Target, ended: bool) -> Result<(), Failure> {
         let declared = declared(head.headers()).ok_or_else(|| {
-            let (name, host) = (target.name.clone(), target.host.clone());
-            let cause = "its response has an invalid Content-Length".to_owned();
-            Failure::Answer(ProxyError::Upstream { name, host, cause })
+            let cause = "its response has an invalid Content-Length";
+            Failure::Answer(ProxyError::upstream(target, Fault::Response, cause))
         })?;
         let measured = declared.is_some();
         let declared = match declared {

@@ -7,7 +7,7 @@ use crate::auth::IdToken;
 use crate::http1::Known;
 use crate::names::Target;
 use crate::proxy::Shared;
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::{Fault, ProxyError};
 use crate::proxy::explain::may_be_refusal_h2;
 use crate::proxy::policy::{self, Carry};
 use crate::proxy::pool::Lease;
@@ -111,21 +111,30 @@ impl<'a> Call<'a> {
         request
     }
 
-    /// The service failed.
-    pub(in crate::proxy) fn upstream(&self, cause: impl ToString) -> ProxyError {
-        ProxyError::Upstream {
-            name: self.target.name.clone(),
-            host: self.target.host.clone(),
-            cause: cause.to_string(),
-        }
+    /// The service broke off.
+    pub(in crate::proxy) fn broke_off(&self, cause: impl ToString) -> ProxyError {
+        ProxyError::upstream(&self.target, Fault::BrokeOff, cause)
+    }
+
+    /// The service has sent what cannot be passed on.
+    pub(super) fn garbled(&self, cause: impl ToString) -> ProxyError {
+        ProxyError::upstream(&self.target, Fault::Response, cause)
     }
 
     /// A stream to the service has ended so.
     pub(super) fn broken(&self, error: &h2::Error) -> ProxyError {
-        match excess(error) {
-            Some(what) => self.limit(what),
-            None => self.upstream(in_words(error)),
+        if let Some(what) = excess(error) {
+            return self.limit(what);
         }
+        // A reason of our own is for what the service has said; in the clear it has
+        // not been asked for its version.
+        let fault = match error.reason() {
+            Some(_) if error.is_remote() => Fault::BrokeOff,
+            Some(_) if self.target.tls => Fault::Response,
+            Some(_) => Fault::Version,
+            None => Fault::BrokeOff,
+        };
+        ProxyError::upstream(&self.target, fault, in_words(error))
     }
 
     fn limit(&self, what: &'static str) -> ProxyError {

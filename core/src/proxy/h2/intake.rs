@@ -12,6 +12,7 @@ use crate::proxy::limits::{HELD, REPLAY};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
+use std::io::ErrorKind;
 use std::task::{Context, Poll, ready};
 
 /// Frames shorter than this are joined when they wait.
@@ -306,6 +307,9 @@ pub(super) fn in_words(error: &h2::Error) -> String {
             format!("it broke a rule of HTTP/2, or sent a head of more than 256 KiB: {error}")
         }
         Some(_) => format!("it broke a rule of HTTP/2: {error}"),
+        None if error.get_io().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
+            "it closed the connection".to_owned()
+        }
         None => error.to_string(),
     }
 }

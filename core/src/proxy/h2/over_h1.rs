@@ -10,7 +10,7 @@ use super::intake::Intake;
 use crate::http1::{
     Body, Framing, Limits, Nominated, ResponseHead, body_of_response, write_chunk, write_last_chunk,
 };
-use crate::proxy::error::unreadable;
+use crate::proxy::error::{before_response, unreadable};
 use crate::proxy::limits::{HELD, INTERIM};
 use crate::proxy::pool::H1;
 use futures_lite::io::AsyncWrite;
@@ -99,23 +99,23 @@ fn poll_head(
     heard: &mut Heard,
 ) -> Poll<Result<Response<()>, NoResponse>> {
     let limits = Limits::default();
-    let malformed = |cause: &dyn ToString| Failure::from(call.upstream(cause.to_string()));
+    let malformed = |cause: &str| Failure::from(call.garbled(cause));
     loop {
         let readable = connection.buffer.readable();
         let parsed = if readable.is_empty() { Ok(None) } else { head.parse(readable, limits) };
         if let Some(length) = parsed.map_err(|error| malformed(&unreadable(error)))? {
             let response = head1::response(head, readable)
-                .ok_or_else(|| malformed(&"its response has a field that HTTP/2 cannot carry"))?;
+                .ok_or_else(|| malformed("its response has a field that HTTP/2 cannot carry"))?;
             heard.nominated = head.nominated(readable);
             connection.buffer.consume(length);
             match head.status {
-                101 => return Poll::Ready(Err(malformed(&"it changed protocols unasked").into())),
+                101 => return Poll::Ready(Err(malformed("it changed protocols unasked").into())),
                 100..=199 if heard.interim < INTERIM => {
                     heard.interim += 1;
                     reply.inform(response);
                 }
                 100..=199 => {
-                    return Poll::Ready(Err(malformed(&"it never comes to its response").into()));
+                    return Poll::Ready(Err(malformed("it never comes to its response").into()));
                 }
                 _ => return Poll::Ready(Ok(response)),
             }
@@ -123,18 +123,19 @@ fn poll_head(
         }
         let filled =
             ready!(connection.buffer.poll_fill(context, &mut connection.stream, limits.head + 1));
-        let cause: &dyn ToString = match &filled {
-            Ok(0) => &"the connection ended before a response",
+        let how = match filled {
+            Ok(0) => "it closed the connection".to_owned(),
             Ok(_) => {
                 heard.something = true;
                 continue;
             }
-            Err(error) => error,
+            Err(error) => error.to_string(),
         };
         // A kept connection that the service has closed meanwhile.
         let stale = connection.reused && !heard.something && call.method.is_idempotent();
         let again = if stale { Again::Once } else { Again::No };
-        return Poll::Ready(Err(NoResponse { failure: malformed(cause), again }));
+        let failure = Failure::from(call.broke_off(before_response(&how, heard.something)));
+        return Poll::Ready(Err(NoResponse { failure, again }));
     }
 }
 

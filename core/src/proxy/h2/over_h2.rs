@@ -81,7 +81,9 @@ pub(in crate::proxy) async fn begin(
     fields::trim(&mut head.headers);
     if head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
         reset(&mut send, Reason::PROTOCOL_ERROR);
-        return Err(Failure::Answer(call.upstream("more than one Content-Length")).into());
+        return Err(
+            Failure::Answer(call.garbled("its response has more than one Content-Length")).into()
+        );
     }
     Ok(Begun { head: Response::from_parts(head, ()), body, send, lease })
 }

@@ -6,7 +6,7 @@ use super::h2_connection::{Connection, Lease, STREAMS};
 use super::{H1, connect_h1};
 use crate::names::Target;
 use crate::net::{Alpn, DialError, Protocol, Secure, TlsError};
-use crate::proxy::error::ProxyError;
+use crate::proxy::error::{Fault, ProxyError};
 use crate::proxy::timers::Timers;
 use crate::proxy::{Shared, Upstream};
 use async_channel::{Receiver, Sender};
@@ -108,7 +108,8 @@ impl H2Pool {
         match given {
             Given::Lease(lease) => Ok(Way::Http2(lease)),
             Given::Http1 => http1(shared, target).await,
-            Given::Failed(error) => Err(error),
+            // It was dialled for whoever came first, by whatever name.
+            Given::Failed(error) => Err(error.calling(&target.name)),
         }
     }
 
@@ -242,8 +243,9 @@ impl Origin {
                 }
                 None => {
                     // Dialling on would never end.
-                    let cause = "its new connection takes no request".to_owned();
-                    let _ = waiting.try_send(Given::Failed(upstream(target, cause)));
+                    let cause = "its new connection takes no request";
+                    let failed = ProxyError::upstream(target, Fault::BrokeOff, cause);
+                    let _ = waiting.try_send(Given::Failed(failed));
                     break;
                 }
             }
@@ -274,7 +276,7 @@ async fn http1(shared: &Arc<Shared>, target: &Target) -> Result<Way, ProxyError>
         return Ok(Way::Http1(connection));
     }
     if let Some(coming) = shared.h1.wait(target).await {
-        return coming.map(Way::Http1);
+        return coming.map(Way::Http1).map_err(|error| error.calling(&target.name));
     }
     connect_h1(shared, target).await.map(Way::Http1)
 }
@@ -304,32 +306,30 @@ async fn dial(shared: &Shared, target: &Target, secure: Secure) -> Result<Dialed
     if connected.protocol == Protocol::Http2 || prior_knowledge {
         let authority = Authority::try_from(target.authority.as_str());
         let authority = authority.map_err(|error| {
-            upstream(target, format!("{:?} is no authority: {error}", target.authority))
+            let cause = format!("{:?} is no authority: {error}", target.authority);
+            ProxyError::upstream(target, Fault::Response, cause)
         })?;
         let scheme = if target.tls { Scheme::HTTPS } else { Scheme::HTTP };
         let (stream, origin) = (connected.stream, (scheme, authority));
         let opened = Connection::open(stream, origin, &shared.tasks, &shared.timers).await;
-        return opened
-            .map(Dialed::Http2)
-            .map_err(|error| upstream(target, format!("HTTP/2 cannot begin: {error}")));
+        let failed = |error| format!("HTTP/2 cannot begin: {error}");
+        let failed = |error| ProxyError::upstream(target, Fault::BrokeOff, failed(error));
+        return opened.map(Dialed::Http2).map_err(failed);
     }
     if secure == Secure::Tls(Alpn::Http2) {
-        return Err(upstream(target, "it does not speak HTTP/2".to_owned()));
+        return Err(ProxyError::upstream(target, Fault::Version, "it does not speak HTTP/2"));
     }
     shared.h1.put(target, H1::new(connected.stream));
     Ok(Dialed::Http1)
-}
-
-fn upstream(target: &Target, cause: String) -> ProxyError {
-    ProxyError::Upstream { name: target.name.clone(), host: target.host.clone(), cause }
 }
 
 /// The same error for one more of those who waited for the dial.
 fn again(error: &ProxyError) -> ProxyError {
     let io = |cause: &io::Error| io::Error::new(cause.kind(), cause.to_string());
     match error {
-        ProxyError::Upstream { name, host, cause } => {
-            ProxyError::Upstream { name: name.clone(), host: host.clone(), cause: cause.clone() }
+        ProxyError::Upstream { name, host, cause, fault } => {
+            let (name, host, cause) = (name.clone(), host.clone(), cause.clone());
+            ProxyError::Upstream { name, host, cause, fault: *fault }
         }
         ProxyError::Dial { name, cause } => {
             let cause = match cause {

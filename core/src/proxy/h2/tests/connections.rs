@@ -1,7 +1,8 @@
 //! The pool: when connections are shared, added, left and tried again.
 
 use super::http1_apps::{CLOSE, ask};
-use super::world::{World, get, streams};
+use super::world::{Heard, World, get, streams, token};
+use crate::names::Directory;
 use crate::net::{Tcp, TokioIo};
 use crate::proxy::Upstream;
 use crate::proxy::testing::refusing;
@@ -31,6 +32,37 @@ fn requests_share_a_connection_that_is_dialled_once() {
     });
     assert_eq!(world.counters.upstream_connections.get(), 1);
     assert_eq!(world.counters.upstream_reused.get(), 49);
+}
+
+/// Names of one service share what is on its way to it.
+#[test]
+fn a_dial_that_fails_is_told_by_the_name_that_was_called() {
+    for upstream in [Upstream::Http2, Upstream::Http1] {
+        let world = World::new(upstream);
+        let (break_off, breaks_off) = async_channel::bounded::<()>(1);
+        world.listen("hello", true, move |tcp| {
+            let breaks_off = breaks_off.clone();
+            async move {
+                let _ = breaks_off.recv().await;
+                drop(tcp);
+            }
+        });
+        let port = world.names.target("hello").unwrap().port;
+        world.lead("hello.us-east1", ([127, 0, 0, 1], port).into(), true);
+        *world.tokens.ready.lock().unwrap() = token("t");
+        let told = world.run(async {
+            world.warm("hello");
+            let mut app = world.app().await;
+            let request = get("http://hello.us-east1/");
+            let (response, _) = app.send_request(request, true).unwrap();
+            while world.counters.proxy_requests.get() == 0 {
+                futures_lite::future::yield_now().await;
+            }
+            break_off.close();
+            String::from_utf8(Heard::all(response).await.unwrap().body).unwrap()
+        });
+        assert!(told.contains("cannot reach hello.us-east1: "), "{upstream:?} {told}");
+    }
 }
 
 #[test]

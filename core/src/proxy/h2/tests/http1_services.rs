@@ -187,6 +187,35 @@ fn what_is_not_http_is_a_bad_gateway() {
 }
 
 #[test]
+fn each_way_to_fail_has_its_words_and_its_remedy() {
+    const TWICE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n1";
+    for (upstream, said, words, remedy) in [
+        (Upstream::Http1, "SSH-2.0-x\r\n\r\n", "cannot read its response", "send another"),
+        (Upstream::Http1, TWICE, "read its response: more than one Content-Length", "send another"),
+        (Upstream::Http1, "HTTP/1.1 200 OK\r\nCont", "in the middle of the response's", "crashed"),
+        (Upstream::Http1, "", "it closed the connection before it answered", "crashed"),
+        (Upstream::Http2, "HTTP/1.1 400 X\r\n\r\n", "broke a rule of HTTP/2", "set it to auto"),
+        (Upstream::Http2, "", "failed: ", "crashed"),
+    ] {
+        let world = World::new(upstream);
+        world.listen("hello", false, move |mut tcp: Tcp| async move {
+            // A head, or how HTTP/2 begins.
+            let _ = tcp.read(&mut [0; 4096]).await;
+            say(&mut tcp, said).await;
+            if remedy != "crashed" {
+                let _ = tcp.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let new = world.run(world.ask(get("http://hello/"), None));
+        let new = String::from_utf8(new.body).unwrap();
+        let old = world.run(ask(&world, &format!("GET / HTTP/1.1\r\n{CLOSE}")));
+        for told in [new, old] {
+            assert!(told.contains(words) && told.contains(remedy), "{upstream:?} {said}: {told}");
+        }
+    }
+}
+
+#[test]
 fn an_end_without_tls_ending_is_told_in_plain_words() {
     for upstream in [Upstream::Http1, Upstream::Same] {
         let world = World::new(upstream);
