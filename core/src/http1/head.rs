@@ -293,7 +293,10 @@ impl ResponseHead {
             return Err(HeadError::Syntax("a status below 100"));
         }
         self.fields.take(response.headers, buffer)?;
-        self.reason = Span::of(response.reason.unwrap_or_default().as_bytes(), buffer);
+        self.reason = match response.reason {
+            Some(reason) if !reason.is_empty() => Span::of(reason.as_bytes(), buffer),
+            _ => reason_of_any_bytes(buffer),
+        };
         self.version = version(response.version);
         self.framing = self.fields.gathered.of_response(self.version)?;
         self.keep_alive = self.fields.persists(self.version);
@@ -309,6 +312,16 @@ impl ResponseHead {
     pub fn nominated(&self, buffer: &[u8]) -> Nominated {
         self.fields.nominated(buffer)
     }
+}
+
+/// The reason phrase of a sound head at the start of `buffer`: httparse gives none
+/// for one that has bytes beyond ASCII (RFC 9112 §4).
+fn reason_of_any_bytes(buffer: &[u8]) -> Span {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    // Empty lines may stand before the first.
+    let mut lines = buffer.split(is_end).filter(|line| !line.is_empty());
+    let line = lines.next().unwrap_or_default();
+    Span::of(line.get("HTTP/1.1 200 ".len()..).unwrap_or_default(), buffer)
 }
 
 fn version(minor: Option<u8>) -> Version {

@@ -167,6 +167,18 @@ fn responses_are_read() {
     let head = response("HTTP/1.1 299 Ab \u{e9}c\r\nContent-Length: 3\r\n\r\n").unwrap();
     assert_eq!((head.status, head.framing), (299, Framing::Length(3)));
     assert_eq!(response("HTTP/1.1 999 \r\n\r\n").unwrap().framing, Framing::UntilClose);
+    for (begin, reason) in [
+        (&b"HTTP/1.1 200 OK"[..], &b"OK"[..]),
+        (b"HTTP/1.1 200 ", b""),
+        (b"HTTP/1.1 200", b""),
+        (b"HTTP/1.1 200 D\xe9j\xe0 vu", b"D\xe9j\xe0 vu"),
+        (b"\r\nHTTP/1.0 200 \xff", b"\xff"),
+    ] {
+        let text = [begin, b"\r\nA: b\r\n\r\n"].concat();
+        let mut head = ResponseHead::default();
+        assert_eq!(head.parse(&text, Limits::default()), Ok(Some(text.len())));
+        assert_eq!(head.reason.in_buffer(&text), reason);
+    }
     assert!(!response("HTTP/1.0 200 OK\r\n\r\n").unwrap().keep_alive);
     for bad in [
         "HTTP/1.1 099 X\r\n\r\n",

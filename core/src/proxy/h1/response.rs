@@ -160,11 +160,15 @@ mod tests {
 
     #[test]
     fn a_plain_response_passes_as_it_is() {
-        let text = "HTTP/1.1 299 Well, well\r\ncontent-LENGTH: 2\r\nSet-Cookie: a\r\n\
-                    Set-Cookie: b\r\n\r\n";
-        let (out, shape) = answered(text, asked(Version::Http11));
-        assert_eq!(out, text);
-        assert_eq!(shape.framing, Framing::Length(2));
+        for reason in ["Well, well", "Bien s\u{fb}r", ""] {
+            let text = format!(
+                "HTTP/1.1 299 {reason}\r\ncontent-LENGTH: 2\r\nSet-Cookie: a\r\n\
+                 Set-Cookie: b\r\n\r\n"
+            );
+            let (out, shape) = answered(&text, asked(Version::Http11));
+            assert_eq!(out, text);
+            assert_eq!(shape.framing, Framing::Length(2));
+        }
     }
 
     #[test]
