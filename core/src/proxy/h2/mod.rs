@@ -2,9 +2,10 @@
 //! stream is a task, and to services, for apps of either version.
 //!
 //! It owns app connections that speak HTTP/2 with their exchanges over either
-//! version, and the exchange over a stream to a service, which `h1` uses too. It must not know how connections to services are
-//! kept (the pool does) nor how names and tokens are found (`authorize` does).
-//! The proxy calls it when it has seen the preface.
+//! version, and the exchange over a stream to a service, which `h1` uses too. It
+//! must not know how connections to services are kept (the pool does) nor how names
+//! and tokens are found (`authorize` does). The proxy calls it when it has seen the
+//! preface.
 
 mod answer;
 mod app;

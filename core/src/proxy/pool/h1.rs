@@ -21,7 +21,7 @@ pub(in crate::proxy) struct H1 {
     pub(in crate::proxy) stream: Stream,
     /// What the service has sent and nobody has looked at yet.
     pub(in crate::proxy) buffer: Buffer,
-    /// Whether an exchange has ended well on it.
+    /// Whether it has been idle, so that its service may have closed it.
     pub(in crate::proxy) reused: bool,
 }
 

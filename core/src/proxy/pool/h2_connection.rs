@@ -176,8 +176,7 @@ impl Connection {
 }
 
 impl Lease {
-    /// Opens the stream. The second value says whether the connection had been
-    /// used before.
+    /// Opens the stream: its response, and what its body goes to.
     ///
     /// # Errors
     /// If the connection takes no more streams; nothing has been sent then.
