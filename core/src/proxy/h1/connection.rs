@@ -296,7 +296,15 @@ impl Client {
                     }
                     Ok(None) => scratch = Some(parts),
                 }
-                if timer.is_none() {
+                // Some clients end a body with a line that is no part of it, and of no
+                // request either (RFC 9112 §2.2).
+                while self.buffer.readable().starts_with(b"\r\n") {
+                    self.buffer.consume(2);
+                    let _ = self.buffer.take_consumed();
+                }
+                if self.buffer.is_empty() {
+                    (scratch, timer) = (None, None);
+                } else if timer.is_none() {
                     timer = Some(self.timers.patience(HEAD_TIME));
                 }
             }

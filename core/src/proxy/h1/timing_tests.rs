@@ -66,6 +66,25 @@ fn a_head_that_a_stopped_instance_could_not_read_gets_its_time_again() {
     service.join().unwrap();
 }
 
+/// As clients of old send it behind a body.
+#[test]
+fn an_empty_line_behind_a_request_begins_no_other() {
+    let clock = Hand::new();
+    let (address, service) = service(vec![vec![(HEAD_END, OK), (HEAD_END, OK)]]);
+    let proxy = proxy_by(clock.clone(), address, false);
+    let mut app = app(&proxy);
+    for _ in 0..2 {
+        app.write_all(GET.as_bytes()).unwrap();
+        app.write_all(b"\r\n").unwrap();
+        let answer = read_until(&mut app, "ok");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        at_rest(&proxy);
+        clock.pass(HEAD_TIME);
+        at_rest(&proxy);
+    }
+    service.join().unwrap();
+}
+
 #[test]
 fn a_body_whose_service_says_nothing_waits_a_second_and_no_longer() {
     assert_eq!(CONTINUE, Duration::from_secs(1));
