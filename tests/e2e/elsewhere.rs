@@ -17,12 +17,13 @@ fn server() -> (SocketAddr, mpsc::Receiver<String>) {
             let mut reader = BufReader::new(stream);
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            // A client that left early is told by its own test.
-            let _ = reader.get_mut().write_all(answer.as_bytes());
+            // Told before the answer, behind which a test counts what has come.
             if say.send(head).is_err() {
                 return;
             }
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            // A client that left early is told by its own test.
+            let _ = reader.get_mut().write_all(answer.as_bytes());
         }
     });
     (address, heads)
