@@ -1,7 +1,6 @@
 //! Exit codes, and what is said when COMMAND does not begin.
 
-use super::Way;
-use std::os::unix::fs::PermissionsExt;
+use super::{Way, copy_program};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -26,21 +25,20 @@ fn the_exit_code_is_the_childs() {
 }
 
 /// A file with this content and mode, in a directory of its own.
-fn file(name: &str, content: &[u8], mode: u32) -> PathBuf {
+fn file(name: &str, content: &[u8], mode: &str) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("app");
-    let _ = std::fs::remove_file(&file);
-    std::fs::write(&file, content).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    let [written, file] = ["written", "app"].map(|name| directory.join(name));
+    std::fs::write(&written, content).unwrap();
+    copy_program(written.to_str().unwrap(), &file, mode);
     file
 }
 
 #[test]
 fn what_cannot_run_is_explained() {
-    let plain = file("plain", b"text", 0o644);
-    let empty = file("no-interpreter-line", b"echo hello\n", 0o755);
-    let orphan = file("no-interpreter", b"#!/no/such/interpreter\n", 0o755);
+    let plain = file("plain", b"text", "644");
+    let empty = file("no-interpreter-line", b"echo hello\n", "755");
+    let orphan = file("no-interpreter", b"#!/no/such/interpreter\n", "755");
     let [plain, empty, orphan] = [&plain, &empty, &orphan].map(|path| path.to_str().unwrap());
     let searched = format!("not found in PATH ({})", std::env::var("PATH").unwrap());
     for (command, code, said) in [
@@ -65,8 +63,8 @@ fn what_cannot_run_is_explained() {
 
 #[test]
 fn a_later_directory_is_tried_when_an_earlier_file_may_not_run() {
-    let first = file("first", b"text", 0o644);
-    let second = file("second", b"#!/bin/sh\necho second\n", 0o755);
+    let first = file("first", b"text", "644");
+    let second = file("second", b"#!/bin/sh\necho second\n", "755");
     let path = format!(
         "/no/such:{}:{}",
         first.parent().unwrap().display(),

@@ -176,7 +176,9 @@ fn a_process_without_rights_is_told_what_to_do() {
     // The build directory may be closed to other users.
     let own = env!("CARGO_BIN_EXE_cloudrun-sim");
     let copy = std::env::temp_dir().join(format!("cloudrun-sim-copy-{}", std::process::id()));
-    fs::copy(own, &copy).unwrap();
+    // Another process copies: a child that a neighbour test forks meanwhile would hold
+    // the file open for writing, and the kernel runs no such program.
+    assert!(Command::new("cp").arg(own).arg(&copy).status().unwrap().success());
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy)
