@@ -153,6 +153,19 @@ fn kill(signal: &str, pid: u32) {
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success(), "{line}");
 }
 
+/// The one child of a process.
+fn child(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap_or_else(|_| panic!("not one child of {pid}: {children:?}"))
+}
+
+/// What the kernel says that a process does; `T`: it has been stopped.
+fn state(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, behind_its_name) = stat.rsplit_once(") ").unwrap();
+    behind_its_name.chars().next().unwrap()
+}
+
 /// The interpreter itself: what is first in PATH may be a script that picks one.
 fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();

@@ -2,7 +2,7 @@
 //! than runsd has: signals and codes are as ever. The kernel then takes away
 //! what would end it with its parent, which is a limit that the documents name.
 
-use super::{Running, Way, copy_program, is_root, kill, python};
+use super::{Running, Way, child, copy_program, is_root, kill, python};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -77,12 +77,6 @@ fn start(launcher: &[&str], cat: &Cat) -> (Running, ChildStdin) {
 fn repeats(app: &Running, input: &mut ChildStdin) {
     input.write_all(b"are you there?\n").unwrap();
     assert_eq!(app.line(), "are you there?");
-}
-
-/// The one child of a process.
-fn child(pid: u32) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    children.trim().parse().unwrap_or_else(|_| panic!("not one child of {pid}: {children:?}"))
 }
 
 /// The ids and capabilities with which a process acts.

@@ -1,8 +1,9 @@
 //! Signals reach COMMAND, all of them, always; and its life is tied to runsd's.
 
-use super::{Running, Way, python};
+use super::{LIMIT, Running, Way, child, python, state};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Prints the number of each signal it gets, and exits with 7 at SIGTERM.
 const ECHO: &str = "
@@ -108,6 +109,12 @@ fn a_stopped_child_is_left_alone_without_a_terminal() {
         &[],
         &["sh", "-c", "trap 'echo usr1' USR1; echo ready; kill -STOP $$; read line; exit 3"],
     ));
+    // It has said so before it stops.
+    let begun = Instant::now();
+    while state(child(app.pid())) != 'T' {
+        assert!(begun.elapsed() < LIMIT, "it never stops");
+        std::thread::yield_now();
+    }
     // runsd itself goes on, and continues the child when it is told to.
     app.signal("USR1");
     app.signal("CONT");
@@ -124,7 +131,7 @@ fn a_sidecar_serves_until_told_to_end() {
         let mut child = command.spawn().unwrap();
         // It says that it serves.
         let said = super::lines(child.stderr.take().unwrap());
-        said.recv_timeout(super::LIMIT).unwrap();
+        said.recv_timeout(LIMIT).unwrap();
         super::kill(signal, child.id());
         assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
     }
