@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// As many descriptors as 1,000 connections in each direction need.
 const DESCRIPTORS: &str = "--nofile=8192:8192";
+const ADMIN: &str = "--admin-addr=127.0.0.1:9903";
 
 /// A simulation and the `runsd serve` in it.
 pub struct Sidecar {
@@ -32,21 +33,37 @@ impl Default for Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one with these options and waits until its port is open.
+    /// Starts one with these options and waits until it says that it is ready. Its
+    /// port is open before: a start that goes on then has still to prove itself, and
+    /// to open more.
     pub fn new(options: &[&str]) -> Sidecar {
         let world = World::new(Options::default());
         let mut command = world.sim.command("prlimit");
-        command.arg(DESCRIPTORS).arg(runsd()).args(["--resolv-conf-mode", "leave"]);
+        command.arg(DESCRIPTORS).arg(runsd()).args(["--resolv-conf-mode", "leave", ADMIN]);
         let running = start(command.args(options).arg("serve"));
         let sidecar = Sidecar { world, running };
-        drop(sidecar.connect());
+        let begun = Instant::now();
+        while !sidecar.is_ready() {
+            assert!(begun.elapsed() < PATIENCE, "it never gets ready");
+        }
         sidecar
+    }
+
+    /// Whether its admin endpoint, once that is open, says so.
+    fn is_ready(&self) -> bool {
+        let mut probe = self.connect_to(9903);
+        probe.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        probe.rest().status() == 200
     }
 
     /// A new connection to the proxy.
     pub fn connect(&self) -> Raw {
-        let tcp = self.world.sim.enter(|| {
-            let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        self.connect_to(80)
+    }
+
+    fn connect_to(&self, port: u16) -> Raw {
+        let tcp = self.world.sim.enter(move || {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
             let begun = Instant::now();
             loop {
                 match TcpStream::connect(address) {
