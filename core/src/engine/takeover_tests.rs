@@ -34,7 +34,7 @@ fn nonces_differ() {
 #[test]
 fn a_second_engine_is_told_that_the_file_is_taken_and_a_third_may_have_it() {
     let played = Command::new("timeout")
-        .args(["-s", "KILL", "60", "unshare", "--net", "python3", "-c", LOOPBACK_UP])
+        .args(["-s", "KILL", "180", "unshare", "--net", "python3", "-c", LOOPBACK_UP])
         .arg(std::env::current_exe().unwrap())
         .args(["engine::takeover::tests::one_case", "--exact", "--nocapture"])
         .env(CASE, "two engines")

@@ -27,8 +27,9 @@ const BITS: u8 = 30;
 const EVERYWHERE: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
 /// Where the kernel shows how often it may say that a port is closed.
 const ICMP_LIMIT: &str = "/proc/sys/net/ipv4/icmp_ratelimit";
-/// It takes the kernel microseconds to notice that both ends are up.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// It takes the kernel microseconds to notice that both ends are up, unless others have
+/// its time.
+const PATIENCE: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_micros(100);
 
 /// The network namespace in which the servers will listen.

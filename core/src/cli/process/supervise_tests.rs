@@ -38,7 +38,7 @@ fn play(case: &str) -> Output {
     let this = std::env::current_exe().unwrap();
     let test = ["cli::process::supervise::tests::one_case", "--exact", "--nocapture"];
     Command::new("timeout")
-        .args(["-s", "KILL", "30", "python3", "-c", BLOCKED])
+        .args(["-s", "KILL", "180", "python3", "-c", BLOCKED])
         .arg(this)
         .args(test)
         .env(CASE, case)

@@ -34,7 +34,7 @@ use crate::token::Mint;
 use crate::wire::Fields;
 
 /// How long a listener may take to open or close.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request that reached the front end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
