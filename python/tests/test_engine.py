@@ -160,8 +160,8 @@ def interrupt():
     sent.append(time.monotonic())
     os.kill(os.getpid(), signal.SIGINT)
 for _ in range(5):
-    threading.Timer(0.2, interrupt).start()
     try:
+        threading.Timer(0.2, interrupt).start()
         {call}
     except KeyboardInterrupt:
         late.append(time.monotonic() - sent[-1])
@@ -194,7 +194,11 @@ def fetch():
 threading.Thread(target=fetch, daemon=True).start()
 while engine.stats().upstream_connections == 0:
     time.sleep(0.01)
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+def interrupt():
+    while engine.state is not runsd.State.STOPPING:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
 began = time.monotonic()
 try:
     engine.stop(3600)

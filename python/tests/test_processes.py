@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_multiprocessing(method: str, routes_text: str, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, str(program), method, routes_text],
         env=conftest.plain_environment(),
-        timeout=60,
+        timeout=conftest.LIMIT,
         check=True,
     )
 
@@ -138,7 +139,7 @@ def test_gunicorn_with_four_workers(preload: bool, routes_text: str, tmp_path: P
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
         def ask(_: int) -> list[str]:
-            with direct.open(url, timeout=60) as answer:
+            with direct.open(url, timeout=conftest.LIMIT) as answer:
                 text: str = answer.read().decode()
                 return text.split(" ", 2)
 
@@ -151,7 +152,7 @@ def test_gunicorn_with_four_workers(preload: bool, routes_text: str, tmp_path: P
         raise AssertionError(rest.lines) from error
     finally:
         server.send_signal(signal.SIGTERM)
-        ended = server.wait(60)
+        ended = server.wait(conftest.LIMIT)
     assert ended == 0
 
 
@@ -172,12 +173,16 @@ def test_uvicorn(workers: int, routes_text: str, tmp_path: Path) -> None:
     try:
         url, rest = listening(server)
         # It says so before its workers listen.
-        curl = ["curl", "-sS", "--retry", "30", "--retry-delay", "1", "--retry-connrefused", url]
-        answer = subprocess.run(curl, capture_output=True, text=True, check=True, timeout=60)
+        curl = ["curl", "-sS", "--retry", "120", "--retry-delay", "1", "--retry-connrefused", url]
+        answer = subprocess.run(
+            curl, capture_output=True, text=True, check=True, timeout=conftest.LIMIT
+        )
         assert json.loads(answer.stdout)["said"] == "hello from /u"
+        # One that is still beginning would have no end in order.
+        rest.until("Application startup complete", workers)
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(60)
+        server.wait(conftest.LIMIT)
     said = "".join(rest.said())
     assert said.count("stopped: stopped") == workers, said
 
@@ -192,11 +197,19 @@ class Rest(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        self.lines.extend(self._pipe)
+        for line in self._pipe:
+            self.lines.append(line)
+
+    def until(self, text: str, times: int) -> None:
+        """Waits until it has said this so often."""
+        end = time.monotonic() + conftest.LIMIT
+        while sum(text in line for line in list(self.lines)) < times:
+            assert time.monotonic() < end and self.is_alive(), self.lines
+            time.sleep(0.01)
 
     def said(self) -> list[str]:
         """Everything, once the server has ended."""
-        self.join(60)
+        self.join(conftest.LIMIT)
         return self.lines
 
 

@@ -48,7 +48,7 @@ def said(*command: str | Path) -> str:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=conftest.LIMIT,
         check=True,
     ).stdout
 
