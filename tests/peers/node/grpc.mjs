@@ -124,6 +124,8 @@ async function ends() {
   const ended = new Promise((resolve) => { call.on('error', resolve); });
   call.cancel();
   assert.equal((await ended).code, 1);
+  // The library tells the peer on its own time; the next call is behind it.
+  assert.equal(String((await unary('Unary', bytes('next'))).answer), 'next');
   console.log('cancellation');
 }
 
