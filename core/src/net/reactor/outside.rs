@@ -1,9 +1,9 @@
 //! Sockets outside the threads of an engine: one set for the whole process,
 //! which async-io watches as it would one socket.
 
+use super::park::Due;
 use super::{Reactor, Turn};
 use async_io::Async;
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,14 +46,14 @@ impl Wake for Pump {
     fn wake(self: Arc<Self>) {
         let waker = Waker::from(self.clone());
         let mut context = Context::from_waker(&waker);
-        let mut wakers = VecDeque::new();
+        let mut due = Due::new(&self.reactor);
         // It is asked to watch again before the set is looked at: a change in
         // between is seen by one of the two. New work that is left over is not a
         // change.
         loop {
             let watched = self.set.poll_readable(&mut context);
-            let turn = self.reactor.turn(&mut wakers, || false, || {});
-            wakers.drain(..).for_each(Waker::wake);
+            let turn = self.reactor.turn(&mut due.wakers, || false, || {});
+            due.wake();
             if watched.is_pending() && turn == Turn::Had {
                 return;
             }

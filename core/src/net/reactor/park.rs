@@ -68,13 +68,17 @@ impl Drop for Stay {
 
 /// Who is to be woken. What a panic leaves of it is due at once, by the timers, for
 /// whichever thread has its turn next.
-struct Due<'a> {
+pub(super) struct Due<'a> {
     reactor: &'a Reactor,
-    wakers: VecDeque<Waker>,
+    pub(super) wakers: VecDeque<Waker>,
 }
 
 impl Due<'_> {
-    fn wake(&mut self) {
+    pub(super) fn new(reactor: &Reactor) -> Due<'_> {
+        Due { reactor, wakers: VecDeque::new() }
+    }
+
+    pub(super) fn wake(&mut self) {
         while let Some(waker) = self.wakers.pop_front() {
             waker.wake();
         }
@@ -130,7 +134,7 @@ impl Reactor {
         let (waker, until_waker) = (Waker::from(parked.clone()), Waker::from(told.clone()));
         let mut context = Context::from_waker(&waker);
         let mut until = pin!(until);
-        let mut due = Due { reactor: self, wakers: VecDeque::new() };
+        let mut due = Due::new(self);
         loop {
             // Whatever wakes it from here on keeps it from waiting.
             parked.woken.store(false, SeqCst);
