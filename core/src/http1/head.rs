@@ -210,9 +210,9 @@ impl RequestHead {
         let mut room = [const { MaybeUninit::uninit() }; FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(buffer, &mut room);
-        let complete = complete(parsed, buffer, limits);
-        let complete = complete.map_err(|error| of_request(error, buffer, limits))?;
-        let Some(length) = complete else { return Ok(None) };
+        let parsed = complete(parsed, buffer, limits);
+        let length = parsed.map_err(|error| of_request(error, buffer, limits))?;
+        let Some(length) = length else { return Ok(None) };
         self.fields.clear();
         self.fields.take(request.headers, buffer)?;
         let (Some(method), Some(target)) = (request.method, request.path) else {

@@ -285,7 +285,7 @@ pub(super) fn unreadable(error: HeadError) -> String {
 /// How a connection ended before the whole head of a response was there, of which
 /// something was `heard`.
 pub(super) fn before_response(how: &str, heard: bool) -> String {
-    let when = if heard { "in the middle of the response's head" } else { "before it answered" };
+    let when = if heard { "before its response's head was whole" } else { "before it answered" };
     format!("{how} {when}")
 }
 

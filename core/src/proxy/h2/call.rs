@@ -126,11 +126,12 @@ impl<'a> Call<'a> {
         if let Some(what) = excess(error) {
             return self.limit(what);
         }
-        // A reason of our own is for what the service has said; in the clear it has
-        // not been asked for its version.
+        // A reason of our own is for what the service has said. In the clear it has
+        // not been asked for its version: one that speaks another fails as a whole, not
+        // with a stream.
         let fault = match error.reason() {
             Some(_) if error.is_remote() => Fault::BrokeOff,
-            Some(_) if self.target.tls => Fault::Response,
+            Some(_) if self.target.tls || !error.is_go_away() => Fault::Response,
             Some(_) => Fault::Version,
             None => Fault::BrokeOff,
         };

@@ -192,7 +192,7 @@ fn each_way_to_fail_has_its_words_and_its_remedy() {
     for (upstream, said, words, remedy) in [
         (Upstream::Http1, "SSH-2.0-x\r\n\r\n", "cannot read its response", "send another"),
         (Upstream::Http1, TWICE, "read its response: more than one Content-Length", "send another"),
-        (Upstream::Http1, "HTTP/1.1 200 OK\r\nCont", "in the middle of the response's", "crashed"),
+        (Upstream::Http1, "HTTP/1.1 200 OK\r\nCont", "response's head was whole", "crashed"),
         (Upstream::Http1, "", "it closed the connection before it answered", "crashed"),
         (Upstream::Http2, "HTTP/1.1 400 X\r\n\r\n", "broke a rule of HTTP/2", "set it to auto"),
         (Upstream::Http2, "", "failed: ", "crashed"),

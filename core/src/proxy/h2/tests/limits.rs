@@ -15,20 +15,25 @@ const UNFINISHED_HEAD: &[u8] = &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x88];
 const EMPTY_CONTINUATION: &[u8] = &[0, 0, 0, 9, 0, 0, 0, 0, 1];
 const EMPTY_DATA: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1];
 
+/// Begins as a service, up to the end of the first request's head.
+async fn begin(tcp: &mut Tcp) {
+    tcp.write_all(SETTINGS).await.unwrap();
+    let mut heard = vec![0; 24];
+    tcp.read_exact(&mut heard).await.unwrap();
+    while heard.get(3) != Some(&1) {
+        let mut frame = [0; 9];
+        tcp.read_exact(&mut frame).await.unwrap();
+        let length = usize::from(frame[1]) << 8 | usize::from(frame[2]);
+        tcp.read_exact(&mut vec![0; length]).await.unwrap();
+        heard = frame.to_vec();
+    }
+}
+
 /// A service that answers the first request of each connection with `head` and
 /// then with `flood` again and again.
 fn flooding(world: &World, head: &'static [u8], flood: &'static [u8]) {
     world.listen("hello", false, move |mut tcp: Tcp| async move {
-        tcp.write_all(SETTINGS).await.unwrap();
-        let mut heard = vec![0; 24];
-        tcp.read_exact(&mut heard).await.unwrap();
-        while heard.get(3) != Some(&1) {
-            let mut frame = [0; 9];
-            tcp.read_exact(&mut frame).await.unwrap();
-            let length = usize::from(frame[1]) << 8 | usize::from(frame[2]);
-            tcp.read_exact(&mut vec![0; length]).await.unwrap();
-            heard = frame.to_vec();
-        }
+        begin(&mut tcp).await;
         let answer = [head, &flood.repeat(1000)].concat();
         let _ = tcp.write_all(&answer).await;
         let _ = tcp.read_to_end(&mut Vec::new()).await;
@@ -86,5 +91,23 @@ fn what_else_the_library_resets_is_the_peers_fault_or_its_heads() {
     let heard = world.run(world.ask(get("http://hello/"), None));
     let text = String::from_utf8(heard.body).unwrap();
     assert!(text.contains("broke a rule of HTTP/2, or sent a head of more than 256 KiB"), "{text}");
+    assert!(text.contains("must send another") && !text.contains("--upstream-http"), "{text}");
     assert_eq!(told(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_that_closes_under_a_request_is_said_to_have_closed() {
+    let world = World::new(Upstream::Http2);
+    world.listen("hello", false, |mut tcp: Tcp| async move {
+        begin(&mut tcp).await;
+        // All that was said must be read, or the end is a reset.
+        tcp.close().await.unwrap();
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    });
+    let heard = world.run(world.ask(get("http://hello/"), None));
+    assert_eq!(heard.status(), 502);
+    let text = String::from_utf8(heard.body).unwrap();
+    for part in ["failed: it closed the connection", "its instance may have crashed"] {
+        assert!(text.contains(part), "{text}");
+    }
 }
