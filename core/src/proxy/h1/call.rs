@@ -2,10 +2,11 @@
 //! connection, with the one retry that each of these may need.
 
 use super::connection::{Attention, Client, Left, unless_left};
-use super::exchange::{Exchange, Outcome, Upload};
+use super::exchange::{Exchange, Outcome};
 use super::over_h2::{self, Carried};
 use super::request::{self, Asked, carrier};
 use super::scratch::Scratch;
+use super::upload::Upload;
 use crate::auth::IdToken;
 use crate::http1::{self, Framing, RequestHead, TargetForm};
 use crate::names::Target;
@@ -288,12 +289,14 @@ async fn converse(
                     service = another?;
                 }
             }
-            Outcome::Ended { heard: false, .. } if service.reused && may_repeat(asked, upload) => {
+            Outcome::NoResponse { heard: false, .. }
+                if service.reused && may_repeat(asked, upload) =>
+            {
                 upload.out.rewind();
                 let another = Box::pin(pool::connect_h1(shared, target));
                 service = unless_left((client, attention), upload.wanted(), another).await??;
             }
-            Outcome::Ended { how, .. } => {
+            Outcome::NoResponse { how, .. } => {
                 return Err(ProxyError::upstream(target, Fault::BrokeOff, how).into());
             }
             Outcome::Garbled(cause) => {

@@ -5,16 +5,16 @@
 use super::connection::{Attention, Client};
 use super::request::Asked;
 use super::response::{self, refuses_token, shape, write_interim};
+use super::upload::{Taken, Upload, trailer_lines};
 use crate::http1::{
-    Body, BodyError, Framing, HeadError, Limits, Nominated, ResponseHead, Version, write_chunk,
-    write_field, write_last_chunk,
+    Body, BodyError, Framing, HeadError, Limits, ResponseHead, Version, write_chunk,
+    write_last_chunk,
 };
 use crate::names::Target;
-use crate::net::{BoxFuture, Buffer, Outgoing};
+use crate::net::BoxFuture;
 use crate::proxy::error::{before_response, unreadable};
 use crate::proxy::explain::may_be_refusal;
-use crate::proxy::h2::Decoding;
-use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, INTERIM, RECORD, REPLAY, TURN};
+use crate::proxy::limits::{AHEAD, CONTINUE, HEAD_ROOM, HELD, INTERIM, RECORD, TURN};
 use crate::proxy::pool::H1;
 use std::task::{Context, Poll};
 
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
     TokenRefused,
     /// The service's connection ended before the whole head of its response; whether
     /// anything was heard of it, and how it ended.
-    Ended { heard: bool, how: String },
+    NoResponse { heard: bool, how: String },
     /// What the service answered cannot be passed on, and nothing of it was.
     Garbled(String),
     /// The app's body is not one, and no response has begun.
@@ -38,48 +38,6 @@ pub(super) enum Outcome {
     Cut(String),
     /// The app left.
     Gone,
-}
-
-/// What the app sends, in which state a retry finds it again.
-#[derive(Debug)]
-pub(super) struct Upload {
-    /// Where in the app's body we are.
-    pub(super) body: Body,
-    /// The bytes for the service.
-    pub(super) out: Outgoing,
-    /// How many bytes of the body have come into `out`, or its frames as well where
-    /// it began on its way to a stream.
-    taken: usize,
-    chunked: bool,
-}
-
-impl Upload {
-    /// For a request whose head, which has nominated these names, is in `out`.
-    pub(super) fn new(framing: Framing, nominated: Nominated, out: Outgoing) -> Upload {
-        let body = Body::new(framing, nominated);
-        Upload { body, out, taken: 0, chunked: framing == Framing::Chunked }
-    }
-
-    /// Goes on with a body that began on its way to a stream; its head is in
-    /// `out` still.
-    pub(super) fn resume(&mut self, begun: Decoding, buffer: &mut Buffer) {
-        let head = self.out.bytes().len();
-        self.body = begun.encode(buffer, self.chunked, self.out.bytes());
-        self.taken = self.out.bytes().len() - head;
-    }
-
-    /// How many bytes of the body the app has to send still, read or not, where that
-    /// is known.
-    pub(super) fn wanted(&self) -> Option<u64> {
-        match self.body {
-            Body::Length(left) => Some(left),
-            _ => None,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.body.is_done() && self.out.is_sent()
-    }
 }
 
 #[derive(Debug)]
@@ -128,8 +86,7 @@ impl<'a> Exchange<'a> {
         head: &'a mut ResponseHead,
         (keep_alive, renewable): (bool, bool),
     ) -> Exchange<'a> {
-        // Nobody waits for a word behind a part of the body.
-        let holds = asked.expects_continue && !upload.body.is_done() && upload.taken == 0;
+        let holds = asked.expects_continue && upload.may_wait();
         let holding = holds.then(|| client.timers.patience(CONTINUE));
         Exchange {
             client,
@@ -194,24 +151,9 @@ impl<'a> Exchange<'a> {
         let mut moved = false;
         while !self.upload.body.is_done() && self.upload.out.left() < HELD && self.deaf.is_none() {
             let input = self.client.buffer.readable();
-            let step = self.upload.body.step(input).map_err(|error| self.malformed(error))?;
-            let data = input.get(step.skip..step.skip + step.take).unwrap_or_default();
-            let waits = data.is_empty() && !self.upload.body.is_done();
-            let out = self.upload.out.bytes();
-            if self.upload.chunked {
-                write_chunk(out, data);
-            } else {
-                out.extend_from_slice(data);
-            }
-            if self.upload.chunked && self.upload.body.is_done() {
-                let after = input.get(step.trailers_at..).unwrap_or_default();
-                write_last_chunk(out, &lines(&step.trailers, after));
-            }
-            self.upload.taken += data.len();
-            self.client.buffer.consume(step.skip + step.take);
-            if self.upload.out.is_kept() && self.upload.taken > REPLAY {
-                self.upload.out.keep(false);
-            }
+            let Taken { bytes, waits } =
+                self.upload.take(input).map_err(|error| self.malformed(error))?;
+            self.client.buffer.consume(bytes);
             moved |= !waits;
             if waits && !self.fill_from_app(context)? {
                 break;
@@ -316,6 +258,7 @@ impl<'a> Exchange<'a> {
                     self.withheld += 1;
                 }
                 if status == 100 {
+                    self.upload.invite();
                     self.holding = None;
                 }
                 self.service.buffer.consume(length);
@@ -373,7 +316,7 @@ impl<'a> Exchange<'a> {
         if body.is_done() {
             if *chunked {
                 let after = input.get(step.trailers_at..).unwrap_or_default();
-                write_last_chunk(out, &lines(&step.trailers, after));
+                write_last_chunk(out, &trailer_lines(&step.trailers, after));
             }
             self.download = Download::Ended;
         }
@@ -410,7 +353,7 @@ impl<'a> Exchange<'a> {
     fn broken(&self, how: String) -> Outcome {
         match self.download {
             Download::Head => {
-                Outcome::Ended { heard: self.heard, how: before_response(&how, self.heard) }
+                Outcome::NoResponse { heard: self.heard, how: before_response(&how, self.heard) }
             }
             Download::Body { .. } | Download::Ended => Outcome::Cut(how),
         }
@@ -485,13 +428,4 @@ impl<'a> Exchange<'a> {
         }
         if self.attention.is_over(context) { Err(self.left()) } else { Ok(()) }
     }
-}
-
-/// Trailers as field lines; spans are in `input`.
-fn lines(trailers: &[crate::http1::Field], input: &[u8]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for field in trailers {
-        write_field(&mut lines, field.name.in_buffer(input), field.value.in_buffer(input));
-    }
-    lines
 }

@@ -2,8 +2,8 @@
 //! goes on to a service must be exactly one request, for a reader that shares no
 //! code with ours, and the same one.
 
-use super::exchange::Upload;
 use super::request::write_head;
+use super::upload::Upload;
 use crate::http1::{
     Body, Framing, Limits, RequestHead, ResponseHead, write_chunk, write_field, write_last_chunk,
 };

@@ -10,6 +10,7 @@ mod request;
 mod response;
 mod scratch;
 mod tunnel;
+mod upload;
 
 pub(super) use connection::serve;
 

@@ -2,9 +2,9 @@
 //! body DATA frames, and the response comes back framed for HTTP/1.1.
 
 use super::connection::{Attention, Client};
-use super::exchange::Upload;
 use super::request::{self, Asked};
 use super::response;
+use super::upload::Upload;
 use crate::auth::IdToken;
 use crate::http1::{Framing, RequestHead, Version, write_chunk, write_field, write_last_chunk};
 use crate::names::Target;

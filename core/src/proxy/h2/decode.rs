@@ -199,15 +199,17 @@ impl Decoding {
     }
 
     /// Goes on as HTTP/1.1 after all: writes what has been read of the body as
-    /// HTTP/1.1 frames it, and says where in it the connection is. Call only
-    /// when it has been [rewound](Decoding::rewind).
+    /// HTTP/1.1 frames it, and says where in it the connection is and how many
+    /// bytes of it that were. Call only when it has been
+    /// [rewound](Decoding::rewind).
     pub(in crate::proxy) fn encode(
         self,
         buffer: &mut Buffer,
         chunked: bool,
         out: &mut Vec<u8>,
-    ) -> Body {
+    ) -> (Body, usize) {
         let unread = buffer.readable().get(..self.payload).unwrap_or_default();
+        let written = self.again.len() + unread.len();
         for piece in [&self.again[..], unread] {
             if chunked {
                 write_chunk(out, piece);
@@ -220,6 +222,6 @@ impl Decoding {
             let trailers = self.trailers.as_ref().map(head1::trailer_lines).unwrap_or_default();
             write_last_chunk(out, &trailers);
         }
-        self.body
+        (self.body, written)
     }
 }

@@ -47,7 +47,8 @@ impl Pieces {
 
     /// Makes one piece of all, in memory of its own.
     pub(super) fn join(&mut self) {
-        let mut joined = BytesMut::new();
+        let size = self.front.len() + self.behind.iter().map(Bytes::len).sum::<usize>();
+        let mut joined = BytesMut::with_capacity(size);
         while let Some(piece) = self.pop_front(usize::MAX) {
             joined.extend_from_slice(&piece);
         }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const INVALID: &str = "Bearer error=\"invalid_token\"";
+const REFUSAL: &str = "401 X\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\n";
+const GO_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What the service says of the old token, by the path that is asked for.
 fn verdict(path: &str) -> (u16, &'static str) {
@@ -211,38 +213,47 @@ fn hasty(world: &World, upstream: Upstream, body: &'static str, tell: Sender<()>
         });
         return;
     }
+    hasty_http1(world, body, (tell, false));
+}
+
+/// The same over HTTP/1.1, for the bytes of a body in its frames; one that `invites`
+/// asks for the body first.
+fn hasty_http1(world: &World, body: &'static str, (tell, invites): (Sender<()>, bool)) {
     let acceptor = world.acceptor(&[b"http/1.1"]);
     world.listen("hello", true, move |tcp: Tcp| {
         let (acceptor, tell) = (acceptor.clone(), tell.clone());
         async move {
             let mut tls = acceptor.accept(tcp).await.unwrap();
-            let head = until(&mut tls, "\r\n\r\n").await.to_lowercase();
-            if !head.contains("\r\nauthorization: bearer new\r\n") {
-                let refusal = format!("HTTP/1.1 401 X\r\nWWW-Authenticate: {INVALID}\r\n");
-                let refusal = format!("{refusal}Content-Length: 0\r\n\r\n");
-                tls.write_all(refusal.as_bytes()).await.unwrap();
+            while let Some(head) = until(&mut tls, "\r\n\r\n").await {
+                let head = head.to_lowercase();
+                let takes = head.contains("\r\nauthorization: bearer new\r\n");
+                if head.contains("\r\nexpect: ") && (takes || invites) {
+                    tls.write_all(GO_ON.as_bytes()).await.unwrap();
+                }
+                let answer = if takes { "200 OK\r\n" } else { REFUSAL };
+                let answer = format!("HTTP/1.1 {answer}Content-Length: 0\r\n\r\n");
+                if takes {
+                    tell.send(()).await.unwrap();
+                    assert_eq!(until(&mut tls, body).await.as_deref(), Some(body));
+                }
+                tls.write_all(answer.as_bytes()).await.unwrap();
                 // Not to reset what has been said.
-                while let Ok(1..) = tls.read(&mut [0; 64]).await {}
-                return;
+                if !takes && until(&mut tls, body).await.is_none() {
+                    return;
+                }
             }
-            tell.send(()).await.unwrap();
-            if head.contains("\r\nexpect: ") {
-                tls.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
-            }
-            assert_eq!(until(&mut tls, body).await, body);
-            tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         }
     });
 }
 
-/// Reads until the text ends with `end`.
-async fn until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+/// Reads until the text ends with `end`; `None` if the peer ends before.
+async fn until(io: &mut (impl AsyncRead + Unpin), end: &str) -> Option<String> {
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.ends_with(end) {
-        io.read_exact(&mut byte).await.unwrap();
+        io.read_exact(&mut byte).await.ok()?;
         text.push(byte[0].into());
     }
-    text
+    Some(text)
 }
 
 /// The platform refuses a token when it sees it, however much of the body is there.
@@ -265,7 +276,7 @@ fn a_token_that_is_refused_before_the_body_is_there_is_renewed_all_the_same() {
                 say(&mut app, &(head + if expects { "" } else { "begin, " })).await;
                 told.recv().await.unwrap();
                 if expects {
-                    assert_eq!(reply(&mut app, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+                    assert_eq!(reply(&mut app, "\r\n\r\n").await, GO_ON);
                 }
                 say(&mut app, if expects { "begin, end" } else { "end" }).await;
                 reply(&mut app, "").await
@@ -284,5 +295,67 @@ fn a_token_that_is_refused_before_the_body_is_there_is_renewed_all_the_same() {
             });
             assert_eq!(status, 200, "{upstream:?}");
         }
+    }
+}
+
+#[test]
+fn a_body_that_was_cut_in_a_chunk_goes_out_whole_with_another_token() {
+    let world = World::new(Upstream::Http1);
+    let (tell, told) = async_channel::unbounded();
+    hasty(&world, Upstream::Http1, "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", tell);
+    *world.tokens.ready.lock().unwrap() = token("old");
+    *world.tokens.next.lock().unwrap() = token("new");
+    world.run(async {
+        let mut app = connected(&world).await;
+        let head = "POST / HTTP/1.1\r\nHost: hello\r\nTransfer-Encoding: chunked\r\n\r\n";
+        say(&mut app, &format!("{head}3\r\nabc\r\n3")).await;
+        told.recv().await.unwrap();
+        say(&mut app, "\r\ndef\r\n0\r\n\r\n").await;
+        assert!(reply(&mut app, "\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        // The connection goes on.
+        *world.tokens.ready.lock().unwrap() = token("new");
+        say(&mut app, &format!("{head}3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")).await;
+        assert!(reply(&mut app, "\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    });
+}
+
+/// Whether there is another token or not, whether the app sends its body unasked or has
+/// been asked for it: it is neither lost nor cut, and its connection goes on.
+#[test]
+fn a_token_that_is_refused_early_costs_the_app_neither_body_nor_connection() {
+    const BODY: &str = "begin, end";
+    for (invites, renewed) in [(false, false), (true, false), (true, true)] {
+        let world = World::new(Upstream::Http1);
+        let (tell, told) = async_channel::unbounded();
+        hasty_http1(&world, BODY, (tell, invites));
+        *world.tokens.ready.lock().unwrap() = token("old");
+        *world.tokens.next.lock().unwrap() = if renewed { token("new") } else { None };
+        let expect = if invites { "Expect: 100-continue\r\n" } else { "" };
+        let head = format!("POST / HTTP/1.1\r\nHost: hello\r\n{expect}Content-Length: 10\r\n\r\n");
+        world.run(async {
+            let mut app = connected(&world).await;
+            say(&mut app, &head).await;
+            if invites {
+                assert_eq!(reply(&mut app, "\r\n\r\n").await, GO_ON);
+            } else {
+                say(&mut app, "begin, ").await;
+            }
+            if renewed {
+                told.recv().await.unwrap();
+                assert_eq!(reply(&mut app, "\r\n\r\n").await, GO_ON, "the other service's");
+            } else {
+                let refused = reply(&mut app, "\r\n\r\n").await;
+                assert!(refused.starts_with("HTTP/1.1 401 X\r\n"), "{refused}");
+                assert!(!refused.contains("Connection: close"), "{invites}: {refused}");
+                *world.tokens.ready.lock().unwrap() = token("new");
+            }
+            say(&mut app, if invites { BODY } else { "end" }).await;
+            if !renewed {
+                say(&mut app, &format!("{}{BODY}", head.replace(expect, ""))).await;
+                told.recv().await.unwrap();
+            }
+            let taken = reply(&mut app, "\r\n\r\n").await;
+            assert!(taken.starts_with("HTTP/1.1 200 OK\r\n"), "{invites} {renewed}: {taken}");
+        });
     }
 }
