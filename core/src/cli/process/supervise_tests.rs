@@ -36,11 +36,13 @@ signal.sigwait({signal.SIGUSR1})
 /// Plays a case in a process of its own.
 fn play(case: &str) -> Output {
     let this = std::env::current_exe().unwrap();
-    let test = ["cli::process::supervise::tests::one_case", "--exact", "--nocapture"];
+    // With one thread, what a test says stands behind its name.
+    let how = ["--exact", "--nocapture", "--test-threads=2"];
     Command::new("timeout")
         .args(["-s", "KILL", "180", "python3", "-c", BLOCKED])
         .arg(this)
-        .args(test)
+        .arg("cli::process::supervise::tests::one_case")
+        .args(how)
         .env(CASE, case)
         .output()
         .unwrap()
