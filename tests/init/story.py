@@ -4,8 +4,8 @@ and dumb-init, as PID 1 of a PID namespace and as an ordinary child.
     story.py pid1|child [--group FLAG] [--without LINE]... -- INIT...
 
 INIT is run with a command behind it; with FLAG it forwards signals to the
-command's whole group; a LINE that is known to wait in vain is left out. Prints one JSON object: for each line of
-the story "ok", or what happened instead.
+command's whole group; a LINE that is known to wait in vain is left out. Prints one
+JSON object: for each line of the story "ok", or what happened instead.
 """
 
 import argparse
@@ -29,6 +29,10 @@ parser.add_argument("init", nargs="+")
 arguments = parser.parse_args()
 PLACE, INIT = arguments.place, arguments.init
 UNSHARE = ["unshare", "-p", "-f", "--mount-proc", "--kill-child"]
+# The story begins as at a terminal, whoever has begun it: behind nohup or `&` these
+# are ignored, and a command inherits that.
+for number in [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]:
+    signal.signal(number, signal.SIG_DFL)
 
 RESOLV_CONF = "/etc/resolv.conf"
 
