@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,9 @@ import runsd
 
 PACKAGE = Path(runsd.__file__).resolve().parent.parent
 """Where the package that is tested is, in a checkout or installed."""
+
+# In the background of a script a shell has it ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIMIT = 180
 """No program here takes so many seconds, whatever else the machine does."""
